@@ -1,0 +1,99 @@
+// Package projector builds the read models: it applies the entries of the shard logs, in order and each once, to the
+// stores that the query side reads.
+package projector
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"carryon/domain"
+)
+
+// Log is what a consumer needs of the shard logs: see command.Log for the contract.
+type Log interface {
+	Head(ctx context.Context, shard int) (domain.Head, error)
+	Read(ctx context.Context, shard int, from uint64, maxBytes int) ([]domain.Entry, error)
+}
+
+// Histories is what the retry of a parked stream needs: see command.Histories for the contract.
+type Histories interface {
+	ReadStream(ctx context.Context, stream domain.StreamID, from uint64, maxBytes int) ([]domain.Event, error)
+}
+
+// Checkpoint is the last entry of a shard that a read model has applied. The zero Checkpoint: none.
+type Checkpoint struct {
+	Index uint64
+	ID    domain.BatchID
+}
+
+// Store is a read model's store. T is the transaction that the model's projection writes through, so that one
+// projection serves every store that can give it such a transaction.
+type Store[T Tx] interface {
+	// Begin opens a transaction on a shard and locks the shard's checkpoint. It returns ErrElsewhere (wrapped) when
+	// another instance works on the shard now.
+	Begin(ctx context.Context, shard int) (T, error)
+	// Checkpoints are the last applied entries by shard.
+	Checkpoints(ctx context.Context) (map[int]Checkpoint, error)
+	// Parked lists parked streams in order of stream, after the given one.
+	Parked(ctx context.Context, after domain.StreamID, limit int) ([]Parked, error)
+}
+
+// Tx is one transaction of a read model: rows and checkpoint change together or not at all.
+type Tx interface {
+	// Checkpoint is the last applied entry, read under the lock.
+	Checkpoint() Checkpoint
+	// ParkedAmong returns those of the streams that are parked.
+	ParkedAmong(ctx context.Context, streams []domain.StreamID) (map[domain.StreamID]Parked, error)
+	// Park parks a stream, or updates the reason and attempts of a parked one.
+	Park(ctx context.Context, p Parked) error
+	// Unpark lets a stream flow again.
+	Unpark(ctx context.Context, stream domain.StreamID) error
+	// Commit makes everything durable together with the new checkpoint.
+	Commit(ctx context.Context, to Checkpoint) error
+	// Rollback gives everything up. After Commit it does nothing.
+	Rollback()
+}
+
+// Projection turns events into rows of one read model. It is pure but for the transaction, keeps no state between
+// calls, and gets each event of each stream once, in order; events of several streams and entries come together.
+type Projection[T Tx] interface {
+	// Name is the read model's name, as in "timeline".
+	Name() string
+	// Apply writes what the events change. An error that wraps ErrPoison names an event that can never be applied as
+	// it is (see Poison); any other error is taken for transient, and the same events come again.
+	Apply(ctx context.Context, tx T, events []*domain.Event) error
+}
+
+// Parked is a stream whose events wait behind one that can't be applied.
+type Parked struct {
+	Stream   domain.StreamID
+	Shard    int
+	FirstSeq uint64          // the first event that was not applied
+	Position domain.Position // of that event
+	Reason   string
+	Attempts int
+	Since    time.Time
+}
+
+// PoisonError says which event can't be applied, and why. It wraps ErrPoison and the cause.
+type PoisonError struct {
+	Event *domain.Event
+	Err   error
+}
+
+func (e *PoisonError) Error() string {
+	return "event " + string(e.Event.Stream) + " can't be applied: " + e.Err.Error()
+}
+
+// Unwrap lets errors.Is find ErrPoison and the cause.
+func (e *PoisonError) Unwrap() []error { return []error{ErrPoison, e.Err} }
+
+var (
+	// ErrPoison: an event can't be applied and never will be as it is.
+	ErrPoison = errors.New("poison event")
+	// ErrElsewhere: another instance works on this shard now.
+	ErrElsewhere = errors.New("shard is worked on elsewhere")
+	// ErrHistoryDiffers: the log is not the one whose entries were applied. The shard stops.
+	ErrHistoryDiffers = errors.New("history differs")
+)
