@@ -1,0 +1,94 @@
+package config_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"carryon/api/config"
+)
+
+func env(pairs map[string]string) func(string) (string, bool) {
+	return func(key string) (string, bool) { v, ok := pairs[key]; return v, ok }
+}
+
+func TestFlagsBeatEnvironmentBeatsFileBeatsDefaults(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(file, []byte("command-timeout: 1s\nquery-timeout: 2s\nshard-queue: 7\nroles: [command, query]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := config.Load(config.Sources{
+		Flags: map[string]string{"command-timeout": "3s"},
+		Env:   env(map[string]string{"CARRYON_COMMAND_TIMEOUT": "4s", "CARRYON_QUERY_TIMEOUT": "5s"}),
+		File:  file,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.CommandTimeout != 3*time.Second || c.QueryTimeout != 5*time.Second || c.ShardQueue != 7 || c.Listen != "127.0.0.1:8080" || len(c.Roles) != 2 {
+		t.Fatalf("wrong order of sources: %+v", c)
+	}
+}
+
+func TestEveryMistakeIsReportedAtOnceWithItsSource(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(file, []byte("lisden: x\nroles: boss\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := config.Load(config.Sources{
+		Flags: map[string]string{"listen": "nowhere", "shard-queue": "-1"},
+		Env:   env(map[string]string{"CARRYON_QUERY_TIMEOUT": "0s", "CARRYON_CACHE_BYTES": "much"}),
+		File:  file,
+	})
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{"lisden is not a setting", `roles="boss"`, `listen="nowhere" (from flag --listen)`, `shard-queue="-1"`, `query-timeout="0s" (from environment CARRYON_QUERY_TIMEOUT)`, `cache-bytes="much"`} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in:\n%v", want, err)
+		}
+	}
+}
+
+func TestPrintedConfigurationIsAFileAndHidesSecrets(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(config.Sources{Flags: map[string]string{"master-key": "hunter2", "listen": "127.0.0.1:9"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err := c.Print(&out); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(out.String(), "hunter2") {
+		t.Fatalf("a secret was printed:\n%s", out.String())
+	}
+	file := filepath.Join(t.TempDir(), "c.yaml")
+	if err := os.WriteFile(file, []byte(out.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again, err := config.Load(config.Sources{File: file})
+	if err != nil {
+		t.Fatalf("the print can't be read back: %v", err)
+	}
+	if again.Listen != "127.0.0.1:9" {
+		t.Fatalf("listen became %q", again.Listen)
+	}
+}
+
+func TestLoopbackKnowsLocalAddresses(t *testing.T) {
+	t.Parallel()
+	for listen, want := range map[string]bool{"127.0.0.1:80": true, "[::1]:80": true, "localhost:80": true, "0.0.0.0:80": false, ":80": false, "192.0.2.1:80": false} {
+		c, err := config.Load(config.Sources{Flags: map[string]string{"listen": listen}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Loopback() != want {
+			t.Errorf("%s: loopback %v, want %v", listen, c.Loopback(), want)
+		}
+	}
+}
