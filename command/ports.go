@@ -152,7 +152,8 @@ var (
 	// ErrStoreFull: the store has no room or is read-only; nothing was written.
 	ErrStoreFull = errors.New("store full")
 	// ErrDiffers: the log or a history is not what was read before: a hole, another entry, a forgotten tail.
-	ErrDiffers = errors.New("history differs")
+	// The consumers know the same value as projector.ErrHistoryDiffers.
+	ErrDiffers = domain.ErrHistoryDiffers
 	// ErrOverloaded: a queue is full; come back later.
 	ErrOverloaded = errors.New("overloaded")
 	// ErrClosed: the process is shutting down.

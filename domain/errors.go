@@ -12,4 +12,6 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict: the command does not fit the state, as unblocking a device that is not blocked.
 	ErrConflict = errors.New("conflict with the current state")
+	// ErrHistoryDiffers: a log or history is not what was read before: a hole, another entry, a forgotten tail.
+	ErrHistoryDiffers = errors.New("history differs")
 )

@@ -18,6 +18,9 @@ type Log interface {
 
 // Histories is what the retry of a parked stream needs: see command.Histories for the contract.
 type Histories interface {
+	// Progress is the index up to which the shard's histories are known to be derived.
+	Progress(ctx context.Context, shard int) (uint64, error)
+	// ReadStream returns a stream's events from seq `from` on, in order; none means that there are no more here.
 	ReadStream(ctx context.Context, stream domain.StreamID, from uint64, maxBytes int) ([]domain.Event, error)
 }
 
@@ -37,6 +40,8 @@ type Store[T Tx] interface {
 	Checkpoints(ctx context.Context) (map[int]Checkpoint, error)
 	// Parked lists parked streams in order of stream, after the given one.
 	Parked(ctx context.Context, after domain.StreamID, limit int) ([]Parked, error)
+	// ParkedStream looks one stream up, and tells whether it is parked.
+	ParkedStream(ctx context.Context, stream domain.StreamID) (Parked, bool, error)
 }
 
 // Tx is one transaction of a read model: rows and checkpoint change together or not at all.
@@ -49,7 +54,8 @@ type Tx interface {
 	Park(ctx context.Context, p Parked) error
 	// Unpark lets a stream flow again.
 	Unpark(ctx context.Context, stream domain.StreamID) error
-	// Commit makes everything durable together with the new checkpoint.
+	// Commit makes everything durable together with the new checkpoint, which is the old one when a parked stream was
+	// retried. It returns ErrElsewhere (wrapped) when another instance has changed the checkpoint meanwhile.
 	Commit(ctx context.Context, to Checkpoint) error
 	// Rollback gives everything up. After Commit it does nothing.
 	Rollback()
@@ -61,7 +67,9 @@ type Projection[T Tx] interface {
 	// Name is the read model's name, as in "timeline".
 	Name() string
 	// Apply writes what the events change. An error that wraps ErrPoison names an event that can never be applied as
-	// it is (see Poison); any other error is taken for transient, and the same events come again.
+	// it is (see PoisonError); any other error is taken for transient, and the same events come again. When such an
+	// error comes again and again, the consumer searches for the event that causes it, and parks that event's stream
+	// if everything else can be applied without it. An error that wraps ErrTransient never leads there.
 	Apply(ctx context.Context, tx T, events []*domain.Event) error
 }
 
@@ -92,8 +100,14 @@ func (e *PoisonError) Unwrap() []error { return []error{ErrPoison, e.Err} }
 var (
 	// ErrPoison: an event can't be applied and never will be as it is.
 	ErrPoison = errors.New("poison event")
+	// ErrTransient: the store can't do it now and may later, as when it is locked, full or away.
+	ErrTransient = errors.New("transient failure")
+	// ErrParked: the stream is parked, so its rows do not show what was waited for.
+	ErrParked = errors.New("parked")
+	// ErrNotParked: there is nothing to retry, because the stream is not parked.
+	ErrNotParked = errors.New("not parked")
 	// ErrElsewhere: another instance works on this shard now.
 	ErrElsewhere = errors.New("shard is worked on elsewhere")
 	// ErrHistoryDiffers: the log is not the one whose entries were applied. The shard stops.
-	ErrHistoryDiffers = errors.New("history differs")
+	ErrHistoryDiffers = domain.ErrHistoryDiffers
 )
