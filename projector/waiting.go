@@ -1,0 +1,179 @@
+package projector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"carryon/domain"
+)
+
+// Progress is what a wait reads of a read model. Every Store has it.
+type Progress interface {
+	Checkpoints(ctx context.Context) (map[int]Checkpoint, error)
+	ParkedStream(ctx context.Context, stream domain.StreamID) (Parked, bool, error)
+}
+
+// Waiter lets reads wait until a read model has come far enough. It polls the store's checkpoints, one reading for all
+// who wait; a consumer in the same process tells it at once. It has no goroutine of its own.
+type Waiter struct {
+	store Progress
+
+	reading chan struct{} // holds a token while somebody reads the checkpoints
+
+	mu      sync.Mutex
+	at      map[int]uint64
+	readAt  time.Time
+	stops   map[int]error
+	changed chan struct{} // closed at the next change
+}
+
+// How often the checkpoints are read while somebody waits.
+const (
+	pollMin = 5 * time.Millisecond
+	pollMax = 100 * time.Millisecond
+)
+
+// NewWaiter makes a waiter on a read model.
+func NewWaiter(store Progress) *Waiter {
+	return &Waiter{
+		store: store, reading: make(chan struct{}, 1),
+		at: make(map[int]uint64), stops: make(map[int]error), changed: make(chan struct{}),
+	}
+}
+
+// WaitFor waits until the checkpoint of the position's shard has passed the position. It returns a *ParkedError when
+// the stream is parked at or before it, ErrHistoryDiffers (wrapped) when a consumer in this process found that, and
+// the context's error when the context ends first.
+func (w *Waiter) WaitFor(ctx context.Context, pos domain.Position, stream domain.StreamID) error {
+	isBefore := func(p Parked) bool { return p.Position.Index <= pos.Index }
+	err := w.parked(ctx, stream, isBefore)
+	for poll := pollMin; err == nil; poll = min(poll*3/2, pollMax) {
+		at, changed, stopped := w.now(pos.Shard)
+		if at >= pos.Index {
+			err = w.parked(ctx, stream, isBefore) // after the checkpoint: what it covers was applied, or is parked
+			break
+		}
+		if err = stopped; err == nil {
+			err = w.next(ctx, changed, poll)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("waiting until %s is applied: %w", pos, err)
+	}
+	return nil
+}
+
+// WaitForVersion waits until a read model shows a version of a stream. current reads the version that it shows. Errors
+// are as WaitFor's.
+func (w *Waiter) WaitForVersion(ctx context.Context, stream domain.StreamID, version uint64,
+	current func(context.Context) (uint64, error),
+) error {
+	isBefore := func(p Parked) bool { return p.FirstSeq <= version }
+	for poll := pollMin; ; poll = min(poll*3/2, pollMax) {
+		w.mu.Lock()
+		changed := w.changed
+		w.mu.Unlock()
+		shown, err := current(ctx)
+		if err == nil && shown >= version {
+			return nil
+		}
+		if err == nil {
+			err = w.parked(ctx, stream, isBefore)
+		}
+		if err == nil {
+			err = w.next(ctx, changed, poll)
+		}
+		if err != nil {
+			return fmt.Errorf("waiting until version %d of %s is applied: %w", version, stream, err)
+		}
+	}
+}
+
+// parked returns a *ParkedError when the stream is parked where it matters.
+func (w *Waiter) parked(ctx context.Context, stream domain.StreamID, matters func(Parked) bool) error {
+	if stream == "" {
+		return nil
+	}
+	parked, is, err := w.store.ParkedStream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	if is && matters(parked) {
+		return &ParkedError{Parked: parked}
+	}
+	return nil
+}
+
+// next waits for a change, at most as long as a poll takes, and then sees to it that the checkpoints were read lately.
+func (w *Waiter) next(ctx context.Context, changed <-chan struct{}, poll time.Duration) error {
+	timer := time.NewTimer(poll)
+	defer timer.Stop()
+	select {
+	case <-changed:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return w.read(ctx, poll)
+	}
+}
+
+// read reads the checkpoints, unless somebody else has within the last while.
+func (w *Waiter) read(ctx context.Context, lately time.Duration) error {
+	select {
+	case w.reading <- struct{}{}:
+		defer func() { <-w.reading }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	w.mu.Lock()
+	fresh := time.Since(w.readAt) < lately
+	w.mu.Unlock()
+	if fresh {
+		return nil
+	}
+	checkpoints, err := w.store.Checkpoints(ctx)
+	if err != nil && !errors.Is(err, ErrTransient) {
+		return err
+	}
+	w.mu.Lock()
+	w.readAt = time.Now()
+	w.mu.Unlock()
+	for shard, checkpoint := range checkpoints {
+		w.reached(shard, checkpoint)
+	}
+	return nil
+}
+
+// now is how far a shard is known to be, a channel that is closed at the next change, and why it has stopped.
+func (w *Waiter) now(shard int) (uint64, <-chan struct{}, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.at[shard], w.changed, w.stops[shard]
+}
+
+// reached says that a shard is so far.
+func (w *Waiter) reached(shard int, checkpoint Checkpoint) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if checkpoint.Index > w.at[shard] {
+		w.at[shard] = checkpoint.Index
+		w.announce()
+	}
+}
+
+// stopped says that a shard will not come any further.
+func (w *Waiter) stopped(shard int, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stops[shard] = err
+	w.announce()
+}
+
+func (w *Waiter) announce() {
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
