@@ -48,6 +48,10 @@ type Verdict struct {
 	Events   []NewEvent // to be recorded, all or none; none: nothing changes
 	Decision *Decision  // for commands that the rules decide
 	Repeats  uint64     // seq of the recorded refusal that answers this one too, when Events is empty for that reason
+
+	// Remaining is how many licences did not fit: the same command, given again under an id derived from this one, ends
+	// more of them. 0 but for a customer with hundreds of active licences who is revoked as a whole.
+	Remaining int
 }
 
 // NewEvent is an event that a decision wants recorded.

@@ -205,6 +205,7 @@ type (
 	DeviceRegistered struct {
 		Subject
 		Name        Sealed `json:"name,omitempty"`
+		NameDigest  string `json:"name_digest,omitempty"`  // keyed hash of the name: the same name again changes nothing
 		UnknownType bool   `json:"unknown_type,omitempty"` // default rules apply
 		Replaces    string `json:"replaces,omitempty"`
 		Implicit    bool   `json:"implicit,omitempty"` // by the first acquire
