@@ -1,0 +1,170 @@
+// Package cli is the command line: it parses, asks for a wired profile, and runs one command on it.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"carryon/api/config"
+)
+
+// Streams are what a command reads and writes.
+type Streams struct {
+	Out io.Writer // answers
+	Err io.Writer // progress and complaints
+}
+
+// Exit statuses.
+const (
+	ExitOK    = 0
+	ExitFail  = 1 // the command could not do its work
+	ExitUsage = 2 // flags, configuration or input are wrong
+	ExitFound = 3 // an audit or check found differences
+)
+
+// ErrFound is wrapped by a command that did its work and found differences.
+var ErrFound = errors.New("differences found")
+
+// errUsage marks errors of flags, configuration and input.
+var errUsage = errors.New("usage")
+
+type program struct {
+	Config string `help:"YAML file of settings. Flags and environment are stronger." placeholder:"FILE" env:"CARRYON_CONFIG"`
+	Settings
+
+	Demo      demoCommand      `cmd:"" help:"Make up a history over the real catalogue, serve it, and show what to try."`
+	Serve     serveCommand     `cmd:"" help:"Serve the command and query APIs and run the projectors."`
+	Simulate  simulateCommand  `cmd:"" help:"Load any Carryon over HTTP with seeded, paced households, and check what it acknowledged."`
+	Verify    verifyCommand    `cmd:"" help:"Audit log, histories and read models. Exit status 3: differences."`
+	Explain   explainCommand   `cmd:"" help:"Why may this customer (not) download this title on this device, now or at another moment?"`
+	Export    exportCommand    `cmd:"" help:"Write recorded events as CSV or NDJSON."`
+	Catalogue catalogueCommand `cmd:"" help:"Show or replace the catalogue of titles."`
+	Token     tokenCommand     `cmd:"" help:"Print an access token, and nothing else."`
+	Keys      keysCommand      `cmd:"" help:"Show or rotate the keys that sign licences."`
+	Conf      configCommand    `cmd:"" name:"config" help:"Print the effective configuration, secrets redacted."`
+	Version   versionCommand   `cmd:"" help:"Print the version."`
+}
+
+// Settings are the flags of config.Settings. They are text here: config.Load reads them together with the other
+// sources and reports all mistakes at once.
+type Settings struct {
+	Data            string `group:"Settings" help:"Folder of everything that is kept (carryon-data)." placeholder:"DIR"`
+	Profile         string `group:"Settings" help:"embedded: SQLite and in-process messages." placeholder:"NAME"`
+	Roles           string `group:"Settings" help:"What this process does: command, projector, query." placeholder:"LIST"`
+	Listen          string `group:"Settings" help:"host:port of the HTTP server (127.0.0.1:8080)." placeholder:"ADDR"`
+	LogLevel        string `group:"Settings" help:"debug, info, warn or error." placeholder:"LEVEL"`
+	LogFormat       string `group:"Settings" help:"text or json." placeholder:"FORMAT"`
+	MasterKey       string `group:"Settings" help:"Base64 of 32 bytes that wrap the customers' keys. Better given in the environment." placeholder:"KEY"`
+	CommandTimeout  string `group:"Settings" help:"Until a command's caller is told that the outcome is unknown (10s)." placeholder:"TIME"`
+	QueryTimeout    string `group:"Settings" help:"Until a query is given up (15s)." placeholder:"TIME"`
+	ShutdownTimeout string `group:"Settings" help:"For draining, altogether (20s)." placeholder:"TIME"`
+	ReferenceMaxAge string `group:"Settings" help:"How stale policies and withdrawals may be (30s)." placeholder:"TIME"`
+	ShardQueue      string `group:"Settings" help:"Commands that may wait per shard (4096)." placeholder:"N"`
+	CustomerQueue   string `group:"Settings" help:"Commands that may wait per customer (64)." placeholder:"N"`
+	CacheBytes      string `group:"Settings" help:"Memory for folded customers (268435456)." placeholder:"BYTES"`
+	SnapshotEvery   string `group:"Settings" help:"Events of a stream between two snapshots (100)." placeholder:"N"`
+	MaxInFlight     string `group:"Settings" help:"HTTP requests at once (1024)." placeholder:"N"`
+}
+
+// given are the settings that were given as flags, by key.
+func (s Settings) given() map[string]string {
+	out := map[string]string{}
+	v := reflect.ValueOf(s)
+	for i := range v.NumField() {
+		if text := v.Field(i).String(); text != "" {
+			out[flagName(v.Type().Field(i).Name)] = text
+		}
+	}
+	return out
+}
+
+// flagName is what kong makes of a field's name: LogLevel becomes log-level.
+func flagName(field string) string {
+	var b strings.Builder
+	for i, r := range field {
+		if i > 0 && r >= 'A' && r <= 'Z' {
+			b.WriteByte('-')
+		}
+		b.WriteRune(r)
+	}
+	return strings.ToLower(b.String())
+}
+
+// run is what a command gets.
+type run struct {
+	Streams
+	ctx    context.Context
+	config *config.Config
+	wiring Wiring
+}
+
+// Main runs one command line and answers the exit status.
+func Main(ctx context.Context, args []string, wiring Wiring, s Streams) int {
+	var p program
+	exit := -1
+	parser, err := kong.New(&p,
+		kong.Name("carryon"),
+		kong.Description("Carryon keeps the books of offline viewing: which customer holds which download licence, on which device, until when, and why a request was refused.\n\nBegin with: carryon demo"),
+		kong.Writers(s.Out, s.Err),
+		kong.Exit(func(status int) { exit = status }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 100}),
+		kong.ExplicitGroups([]kong.Group{{Key: "Settings", Title: "Settings (also from the environment, as CARRYON_LISTEN, and from --config; `carryon config` prints all)"}}),
+		kong.UsageOnError(),
+	)
+	if err != nil {
+		fmt.Fprintln(s.Err, "carryon:", err)
+		return ExitFail
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if exit >= 0 { // help was printed
+		return exit
+	}
+	if err != nil {
+		fmt.Fprintf(s.Err, "carryon: %v\nTry: carryon --help\n", err)
+		return ExitUsage
+	}
+	cfg, err := config.Load(config.Sources{Flags: p.Settings.given(), Env: os.LookupEnv, File: p.Config})
+	if err != nil {
+		fmt.Fprintf(s.Err, "carryon: the configuration is wrong:\n%s\n", indent(err.Error()))
+		return ExitUsage
+	}
+	err = parsed.Run(&run{Streams: s, ctx: ctx, config: cfg, wiring: wiring})
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.Is(err, ErrFound):
+		fmt.Fprintln(s.Err, "carryon:", err)
+		return ExitFound
+	case errors.Is(err, errUsage):
+		fmt.Fprintln(s.Err, "carryon:", strings.TrimPrefix(err.Error(), errUsage.Error()+": "))
+		return ExitUsage
+	default:
+		fmt.Fprintln(s.Err, "carryon:", err)
+		return ExitFail
+	}
+}
+
+func indent(text string) string { return "  " + strings.ReplaceAll(text, "\n", "\n  ") }
+
+type configCommand struct{}
+
+// Run prints the effective configuration.
+func (configCommand) Run(r *run) error { return r.config.Print(r.Out) }
+
+type versionCommand struct{}
+
+// Run prints the version of the build.
+func (versionCommand) Run(r *run) error {
+	_, err := fmt.Fprintln(r.Out, "carryon", r.wiring.Version)
+	return err
+}

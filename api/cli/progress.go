@@ -1,0 +1,89 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/schollz/progressbar/v3"
+	"golang.org/x/term"
+)
+
+// progress shows how far long work has come: a bar on a terminal, elsewhere a plain line now and then, so that a log
+// or a pipe stays readable.
+type progress interface {
+	// Set tells how much is done. It may be called from several goroutines.
+	Set(done int64)
+	// Done ends the display.
+	Done()
+}
+
+// newProgress begins a display of total units of what, as in "events".
+func newProgress(w io.Writer, title, what string, total int64) progress {
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return &bar{bar: progressbar.NewOptions64(total,
+			progressbar.OptionSetWriter(w),
+			progressbar.OptionSetDescription(title),
+			progressbar.OptionSetItsString(what),
+			progressbar.OptionShowIts(),
+			progressbar.OptionShowCount(),
+			progressbar.OptionSetPredictTime(true),
+			progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionSetWidth(30),
+			progressbar.OptionClearOnFinish(),
+		)}
+	}
+	return &lines{w: w, title: title, what: what, total: total, begin: time.Now()}
+}
+
+type bar struct {
+	mu   sync.Mutex
+	bar  *progressbar.ProgressBar
+	most int64
+}
+
+func (b *bar) Set(done int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if done > b.most { // callers overtake each other; a bar never goes back
+		b.most = done
+		_ = b.bar.Set64(min(done, b.bar.GetMax64())) // a display that fails must not fail the work
+	}
+}
+
+func (b *bar) Done() { _ = b.bar.Finish() }
+
+type lines struct {
+	mu          sync.Mutex
+	w           io.Writer
+	title, what string
+	total, last int64
+	begin, said time.Time
+}
+
+func (l *lines) Set(done int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = max(l.last, done)
+	if now := time.Now(); now.Sub(l.said) >= 2*time.Second && l.last > 0 {
+		l.said = now
+		l.say()
+	}
+}
+
+func (l *lines) Done() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.say()
+}
+
+func (l *lines) say() {
+	rate := float64(l.last) / max(time.Since(l.begin).Seconds(), 1e-3)
+	if l.total > 0 {
+		fmt.Fprintf(l.w, "%s: %d of %d %s (%d %%), %.0f a second\n", l.title, l.last, l.total, l.what, min(100, 100*l.last/l.total), rate)
+		return
+	}
+	fmt.Fprintf(l.w, "%s: %d %s, %.0f a second\n", l.title, l.last, l.what, rate)
+}

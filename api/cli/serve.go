@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+)
+
+type serveCommand struct{}
+
+// Help is shown by --help.
+func (serveCommand) Help() string {
+	return `Serves the command API, the query API, /livez, /readyz and /metrics on one address, and runs the projectors. Ends in order on SIGINT or SIGTERM: not ready, no new connections, drain, checkpoint, close.
+
+The URL is printed once the server is ready. Tokens: carryon token --role support`
+}
+
+// Run serves until the context ends.
+func (serveCommand) Run(r *run) error {
+	system, err := r.open(OpenOptions{})
+	if err != nil {
+		return err
+	}
+	defer r.close(system)
+	return system.Serve(r.ctx, func(url string) {
+		fmt.Fprintf(r.Out, "carryon is ready at %s (data in %s)\n", url, r.config.Data)
+	})
+}
+
+// open wires the profile, with a logger as configured.
+func (r *run) open(o OpenOptions) (System, error) {
+	if o.Logger == nil {
+		o.Logger = r.logger()
+	}
+	if !r.config.Loopback() {
+		o.Logger.Warn("the server can be reached from other machines, without TLS of its own: put a proxy with TLS before it", "listen", r.config.Listen)
+	}
+	return r.wiring.Open(r.ctx, r.config, o)
+}
+
+func (r *run) logger() *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(r.config.LogLevel)); err != nil {
+		level = slog.LevelInfo // config.Load has checked it
+	}
+	options := &slog.HandlerOptions{Level: level}
+	if r.config.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(r.Err, options))
+	}
+	return slog.New(slog.NewTextHandler(r.Err, options))
+}

@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"fmt"
+	"time"
+
+	"carryon/domain"
+)
+
+type tokenCommand struct {
+	Role     string        `help:"device, service, support, analyst or operator." required:"" enum:"device,service,support,analyst,operator"`
+	Customer string        `help:"The customer of a device token." placeholder:"ID"`
+	Subject  string        `help:"Who acts; recorded with everything they do (default: the role, or the customer of a device)." placeholder:"ID"`
+	TTL      time.Duration `help:"How long the token is good, 1m to 8760h." default:"24h"`
+}
+
+// Run prints just a token.
+func (t tokenCommand) Run(r *run) error {
+	switch {
+	case t.Role == string(domain.RoleDevice) && t.Customer == "":
+		return fmt.Errorf("%w: --customer is missing: a device token is good for one customer", errUsage)
+	case t.Role != string(domain.RoleDevice) && t.Customer != "":
+		return fmt.Errorf("%w: --customer only goes with --role device", errUsage)
+	case t.TTL < time.Minute || t.TTL > 365*24*time.Hour:
+		return fmt.Errorf("%w: --ttl %s is outside 1m to 8760h", errUsage, t.TTL)
+	}
+	if t.Customer != "" {
+		if err := domain.CheckID("--customer", t.Customer); err != nil {
+			return fmt.Errorf("%w: %w", errUsage, err)
+		}
+	}
+	if t.Subject != "" {
+		if err := domain.CheckID("--subject", t.Subject); err != nil {
+			return fmt.Errorf("%w: %w", errUsage, err)
+		}
+	}
+	keys, err := r.wiring.Keys(r.config)
+	if err != nil {
+		return err
+	}
+	token, err := keys.Token(domain.Role(t.Role), t.Customer, t.Subject, t.TTL)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(r.Out, token)
+	return err
+}
+
+type keysCommand struct {
+	List keysList `cmd:"" default:"1" help:"List the keys that devices check licences with."`
+	Add  keysAdd  `cmd:"" help:"Make a new key. Servers sign with it from their next start on; older keys stay published."`
+}
+
+type keysList struct{}
+
+// Run lists the licence keys.
+func (keysList) Run(r *run) error {
+	keys, err := r.wiring.Keys(r.config)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys.LicenseKeys() {
+		mark := ""
+		if k.Current {
+			mark = "  signs new licences"
+		}
+		if _, err := fmt.Fprintf(r.Out, "%s  %s%s\n", k.ID, k.CreatedAt.UTC().Format(time.RFC3339), mark); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type keysAdd struct{}
+
+// Run adds a licence key.
+func (keysAdd) Run(r *run) error {
+	keys, err := r.wiring.Keys(r.config)
+	if err != nil {
+		return err
+	}
+	id, err := keys.AddLicenseKey()
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(r.Out, id)
+	return err
+}

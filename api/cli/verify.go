@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"carryon/domain"
+)
+
+type verifyCommand struct {
+	CatchUp bool   `help:"First run the projectors up to the tails: for a service that is stopped."`
+	Sample  int    `help:"Recompute only so many customers; 0: all." default:"0"`
+	Seed    uint64 `help:"Which customers are sampled." default:"1"`
+	Journal string `help:"Also look for every acknowledged command of this file (see simulate --journal)." placeholder:"FILE"`
+}
+
+// Help is shown by --help.
+func (verifyCommand) Help() string {
+	return `Walks the chain of the log, compares histories and checkpoints with it, and recomputes customers and compares them with the stored rows. Exit status: 0 clean, 3 differences found, 1 the audit could not be done.`
+}
+
+// Run audits.
+func (v verifyCommand) Run(r *run) error {
+	if v.Sample < 0 {
+		return fmt.Errorf("%w: --sample is negative", errUsage)
+	}
+	system, err := r.open(OpenOptions{})
+	if err != nil {
+		return err
+	}
+	defer r.close(system)
+	if v.CatchUp {
+		show := newProgress(r.Err, "catching up", "entries", 0)
+		if err := system.CatchUp(r.ctx, func(done, total int64) { show.Set(done) }); err != nil {
+			return err
+		}
+		show.Done()
+	}
+	var found []error
+	if v.Journal != "" {
+		if err := v.checkJournal(r, system); err != nil {
+			if !errors.Is(err, ErrFound) {
+				return err
+			}
+			found = append(found, err)
+		}
+	}
+	stages := &stages{r: r}
+	report, err := system.Audit(r.ctx, AuditOptions{Sample: v.Sample, Seed: v.Seed, Progress: stages.set})
+	stages.done()
+	if err != nil {
+		return err
+	}
+	if err := report.Print(r.Out); err != nil {
+		return err
+	}
+	if !report.Clean() {
+		found = append(found, fmt.Errorf("the audit is not clean: %w", ErrFound))
+	}
+	return errors.Join(found...)
+}
+
+// checkJournal looks for every acknowledged command at the version that was acknowledged.
+func (v verifyCommand) checkJournal(r *run, system System) error {
+	wanted, lines, err := readJournal(v.Journal)
+	if err != nil {
+		return err
+	}
+	show := newProgress(r.Err, "journal", "customers", int64(len(wanted)))
+	var missing []error
+	var done int64
+	for customer, commands := range wanted {
+		lost, err := lookFor(r.ctx, system, customer, commands)
+		if err != nil {
+			return err
+		}
+		missing = append(missing, lost...)
+		if len(missing) > 50 {
+			break
+		}
+		done++
+		show.Set(done)
+	}
+	show.Done()
+	if len(missing) > 0 {
+		return fmt.Errorf("%w: %w", ErrFound, errors.Join(missing...))
+	}
+	fmt.Fprintf(r.Out, "journal: all %d acknowledged commands of %d customers are recorded\n", lines, len(wanted))
+	return nil
+}
+
+func lookFor(ctx context.Context, system System, customer string, commands map[uint64]string) ([]error, error) {
+	seen := make(map[uint64]string, len(commands))
+	for e, err := range system.Books().Events(ctx, domain.CustomerStream(customer), 1) {
+		if err != nil {
+			return nil, err
+		}
+		if _, ok := commands[e.Seq]; ok {
+			seen[e.Seq] = e.CommandID
+		}
+	}
+	var missing []error
+	for seq, id := range commands {
+		if seen[seq] != id {
+			missing = append(missing, fmt.Errorf("%s version %d: command %s was acknowledged; recorded is %q", customer, seq, id, seen[seq]))
+		}
+	}
+	return missing, nil
+}
+
+func readJournal(path string) (map[string]map[uint64]string, int, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, 0, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	defer f.Close()
+	wanted := map[string]map[uint64]string{}
+	lines := 0
+	scanner := bufio.NewScanner(f)
+	for scanner.Scan() {
+		lines++
+		var customer, key string
+		var version uint64
+		if _, err := fmt.Sscanf(scanner.Text(), "%s %d %s", &customer, &version, &key); err != nil {
+			return nil, 0, fmt.Errorf("%w: %s line %d is not \"customer version key\"", errUsage, path, lines)
+		}
+		if wanted[customer] == nil {
+			wanted[customer] = map[uint64]string{}
+		}
+		wanted[customer][version] = key
+	}
+	return wanted, lines, scanner.Err()
+}
+
+// stages shows the stages of an audit, one after the other.
+type stages struct {
+	r    *run
+	mu   sync.Mutex
+	name string
+	show progress
+}
+
+func (s *stages) set(stage string, done, total int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if stage != s.name {
+		if s.show != nil {
+			s.show.Done()
+		}
+		s.name, s.show = stage, newProgress(s.r.Err, stage, "", total)
+	}
+	s.show.Set(done)
+}
+
+func (s *stages) done() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.show != nil {
+		s.show.Done()
+	}
+}
