@@ -89,6 +89,8 @@ type (
 		SizeBytes         int64      `json:"size_bytes,omitempty"`
 		Terms             Terms      `json:"terms"`
 		IssuedAt          time.Time  `json:"issued_at"` // of the original issue
+		StartsAt          time.Time  `json:"starts_at"` // of the issue or the last renewal: rental and licence life run from here
+		WindowEnd         *time.Time `json:"window_end,omitempty"`
 		ExpiresAt         *time.Time `json:"expires_at,omitempty"`
 		PreviousExpiresAt *time.Time `json:"previous_expires_at,omitempty"`
 		LimitedBy         string     `json:"limited_by,omitempty"`

@@ -1,0 +1,36 @@
+package command
+
+import (
+	"context"
+
+	"carryon/domain"
+)
+
+// ChangeMembership sets the membership's state. What a membership on hold refuses is the policy's business.
+type ChangeMembership struct {
+	Meta
+	Customer string
+	State    string // active, on_hold, paused, cancelled
+}
+
+func (c *ChangeMembership) check() error {
+	var f form
+	f.meta(&c.Meta)
+	f.id("customer", c.Customer)
+	f.choice("state", c.State, domain.MembershipActive, domain.MembershipOnHold, domain.MembershipPaused, domain.MembershipCancelled)
+	return f.err()
+}
+
+// ChangeMembership records the change.
+func (a *App) ChangeMembership(ctx context.Context, c ChangeMembership) (Result, error) {
+	if err := c.check(); err != nil {
+		return Result{}, err
+	}
+	return a.handle(ctx, request{
+		name: "change_membership", meta: &c.Meta, stream: domain.CustomerStream(c.Customer), command: &c,
+		hash: hashOf("change_membership").text(c.Customer).text(c.State).sum(),
+		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
+			return books.ChangeMembership(m, c.State)
+		},
+	})
+}

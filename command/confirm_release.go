@@ -1,0 +1,36 @@
+package command
+
+import (
+	"context"
+
+	"carryon/domain"
+)
+
+// ConfirmRelease is the device's record of destruction: the second half of a removal, which is recorded however late
+// it comes.
+type ConfirmRelease struct {
+	Meta
+	Customer, LicenseID string
+}
+
+func (c *ConfirmRelease) check() error {
+	var f form
+	f.meta(&c.Meta)
+	f.id("customer", c.Customer)
+	f.id("license_id", c.LicenseID)
+	return f.err()
+}
+
+// ConfirmRelease records the confirmation.
+func (a *App) ConfirmRelease(ctx context.Context, c ConfirmRelease) (Result, error) {
+	if err := c.check(); err != nil {
+		return Result{}, err
+	}
+	return a.handle(ctx, request{
+		name: "confirm_release", meta: &c.Meta, stream: domain.CustomerStream(c.Customer), command: &c,
+		hash: hashOf("confirm_release").text(c.Customer).text(c.LicenseID).sum(),
+		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
+			return books.ConfirmRelease(m, c.LicenseID)
+		},
+	})
+}

@@ -1,0 +1,149 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"carryon/domain"
+)
+
+// Why, or why not: the same function that decides a request explains it. An explanation decides the request on the
+// books as they are, or were at a moment, with what was known then about policies and withdrawals, and records nothing.
+
+// ExplainRequest asks what the rules say to an acquisition or a renewal; one of the two is given.
+type ExplainRequest struct {
+	Customer string
+	Actor    domain.Actor
+	Acquire  *domain.AcquireRequest
+	Renew    *domain.RenewRequest
+	When     AsOf // the zero AsOf is now
+}
+
+// Explanation is a decision, and the books it was made on.
+type Explanation struct {
+	Decision domain.Decision
+	Version  uint64          // of the customer's stream
+	Position domain.Position // of the event with that seq
+}
+
+// explanationID stands where a command id would: an explanation is nobody's command.
+const explanationID = "explanation"
+
+// Explain decides a request without doing it, now or at a moment of the past.
+func (a *App) Explain(ctx context.Context, q ExplainRequest) (Explanation, error) {
+	if (q.Acquire == nil) == (q.Renew == nil) {
+		return Explanation{}, FieldErrors{{Field: "request", Problem: "is neither an acquisition nor a renewal, or both"}}
+	}
+	state, err := a.StateAsOf(ctx, q.Customer, q.When)
+	if err != nil {
+		return Explanation{}, err
+	}
+	ref, at, err := a.referenceAsOf(ctx, q.When, state.RecordedAt)
+	if err != nil {
+		return Explanation{}, err
+	}
+	m := domain.Moment{Now: at, CommandID: explanationID, Actor: q.Actor, Version: state.Version, Reference: ref}
+	verdict, err := decideAgain(state.State, m, q.Acquire, q.Renew)
+	if err != nil {
+		return Explanation{}, err
+	}
+	return Explanation{Decision: *verdict.Decision, Version: state.Version, Position: state.Position}, nil
+}
+
+// referenceAsOf is what was known at a moment, and the moment itself.
+func (a *App) referenceAsOf(ctx context.Context, when AsOf, recorded time.Time) (domain.Reference, time.Time, error) {
+	if when.IsNow() {
+		ref, err := a.reference.Reference(ctx)
+		return ref, a.now(), err
+	}
+	at := when.Time.UTC().Truncate(time.Microsecond)
+	if when.Time.IsZero() {
+		at = recorded
+	}
+	ref, err := a.reference.AsKnownAt(at)
+	return ref, at, err
+}
+
+// Recomputed is a recorded decision, and what the same function makes of the same books again.
+type Recomputed struct {
+	Event    domain.Event    // that recorded the decision
+	Recorded domain.Decision // as it was recorded
+	Again    domain.Decision // as it was made again, from history
+	Same     bool            // byte for byte
+}
+
+// Decision finds a recorded decision of a customer by its id, and makes it again from history: the books as they were,
+// the versions it names, its own moment. domain.ErrNotFound (wrapped) means that the customer has no such decision.
+func (a *App) Decision(ctx context.Context, customer, decisionID string) (Recomputed, error) {
+	var f form
+	f.id("customer", customer)
+	f.id("decision", decisionID)
+	if err := f.err(); err != nil {
+		return Recomputed{}, err
+	}
+	var before *domain.Customer // the books before the command whose events are being read
+	var command string
+	books := domain.NewCustomer(customer)
+	for e, err := range a.books.Events(ctx, domain.CustomerStream(customer), 1) {
+		if err != nil {
+			return Recomputed{}, err
+		}
+		if e.CommandID != command {
+			command, before = e.CommandID, books.Clone().(*domain.Customer) //nolint:forcetypeassert // a clone is of its own kind
+		}
+		if d := a.books.folding.Decision(e); d != nil && d.ID == decisionID {
+			return a.recompute(before, e, d)
+		}
+		if err := books.Apply(e); err != nil {
+			return Recomputed{}, fmt.Errorf("folding customer %s: %w", customer, err)
+		}
+	}
+	return Recomputed{}, fmt.Errorf("decision %s of customer %s: %w", decisionID, customer, domain.ErrNotFound)
+}
+
+func (a *App) recompute(books *domain.Customer, e *domain.Event, recorded *domain.Decision) (Recomputed, error) {
+	ref, err := a.reference.AsKnown(recorded.Versions.Reference, recorded.Versions.Catalogue)
+	if err != nil {
+		return Recomputed{}, fmt.Errorf("what decision %s was made from: %w", recorded.ID, err)
+	}
+	m := domain.Moment{Now: recorded.DecidedAt, CommandID: e.CommandID, Actor: e.Actor, Version: recorded.CustomerVersion, Reference: ref}
+	r := &recorded.Request
+	var verdict domain.Verdict
+	switch recorded.Command {
+	case domain.CommandAcquire:
+		verdict, err = books.Acquire(m, domain.AcquireRequest{
+			DeviceID: r.DeviceID, DeviceType: r.DeviceType, TitleID: r.TitleID, Country: r.Country, ProfileID: r.ProfileID,
+			Maturity: r.Maturity, Trigger: r.Trigger, Quality: r.Quality, SizeBytes: r.SizeBytes,
+		})
+	case domain.CommandRenew:
+		verdict, err = books.Renew(m, domain.RenewRequest{LicenseID: r.LicenseID, Country: r.Country, Trigger: r.Trigger})
+	case domain.CommandRegisterDevice:
+		verdict, err = books.RegisterDevice(m, domain.RegisterRequest{DeviceID: r.DeviceID, DeviceType: r.DeviceType, Replaces: r.Replaces})
+	default:
+		return Recomputed{}, fmt.Errorf("decision %s is on the command %q, which no rule decides", recorded.ID, recorded.Command)
+	}
+	if err != nil {
+		return Recomputed{}, fmt.Errorf("making decision %s again: %w", recorded.ID, err)
+	}
+	again := Recomputed{Event: *e, Recorded: *recorded, Again: *verdict.Decision}
+	was, err := json.Marshal(&again.Recorded)
+	if err != nil {
+		return Recomputed{}, fmt.Errorf("writing decision %s: %w", recorded.ID, err)
+	}
+	is, err := json.Marshal(&again.Again)
+	if err != nil {
+		return Recomputed{}, fmt.Errorf("writing decision %s: %w", recorded.ID, err)
+	}
+	again.Same = bytes.Equal(was, is)
+	return again, nil
+}
+
+func decideAgain(books *domain.Customer, m domain.Moment, acquire *domain.AcquireRequest, renew *domain.RenewRequest) (domain.Verdict, error) {
+	if acquire != nil {
+		return books.Acquire(m, *acquire)
+	}
+	return books.Renew(m, *renew)
+}

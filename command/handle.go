@@ -1,0 +1,64 @@
+package command
+
+import (
+	"context"
+	"time"
+
+	"carryon/domain"
+)
+
+// request is a checked command on its way to its stream.
+type request struct {
+	name   string // of the command, in metrics and logs
+	meta   *Meta
+	stream domain.StreamID
+	hash   string
+	bound  bool // its command id is bound to the present
+	dryRun bool
+
+	// One of the two decides.
+	customer func(books *domain.Customer, m domain.Moment) (domain.Verdict, error)
+	stand    func(books domain.Aggregate, m domain.Moment) (domain.Verdict, error)
+
+	command any // as it came, for a process that writes the shard; personal words in it are sealed again there
+}
+
+// Decide lets a request stand as the Decider of its submission.
+func (r *request) Decide(state domain.Aggregate, m domain.Moment) (domain.Verdict, error) {
+	if r.customer == nil {
+		return r.stand(state, m)
+	}
+	books, ok := state.(*domain.Customer)
+	if !ok {
+		return domain.Verdict{}, errNotACustomer(r.stream, state)
+	}
+	return r.customer(books, m)
+}
+
+// handle has a request decided and recorded, and completes its answer: the licence is signed here, in the caller's own
+// goroutine, from what was recorded.
+func (a *App) handle(ctx context.Context, r request) (result Result, err error) {
+	begin := time.Now()
+	defer func() { a.observe(ctx, &r, &result, err, time.Since(begin)) }()
+	s := Submission{
+		Stream: r.stream, Meta: *r.meta, RequestHash: r.hash, KeyBound: r.bound && !r.dryRun, Decider: &r, Forwardable: r.command,
+	}
+	if r.dryRun {
+		s.Kind = KindDryRun
+	}
+	result, err = a.writer.Submit(ctx, s)
+	if err != nil {
+		return Result{}, err
+	}
+	return a.complete(result)
+}
+
+// complete adds the signed licence to an answer that grants one.
+func (a *App) complete(r Result) (Result, error) {
+	license, err := signedLicense(a.signer, r.Events)
+	if err != nil {
+		return Result{}, err
+	}
+	r.License = license
+	return r, nil
+}

@@ -1,0 +1,51 @@
+package command
+
+import (
+	"context"
+
+	"carryon/domain"
+)
+
+// RemoveDevice frees a device's slot and releases what it holds. Support gives a reason, and such a removal does not
+// count against the replacements; a customer need not give one.
+type RemoveDevice struct {
+	Meta
+	Customer, DeviceID string
+	Reason             *ReasonGiven
+}
+
+func (c *RemoveDevice) check() error {
+	var f form
+	f.meta(&c.Meta)
+	f.id("customer", c.Customer)
+	f.id("device_id", c.DeviceID)
+	switch {
+	case c.Reason != nil:
+		f.reason("reason", *c.Reason)
+	case c.Actor.Role == domain.RoleSupport:
+		f.add("reason", "is missing: support gives one for every act")
+	}
+	return f.err()
+}
+
+// RemoveDevice records the removal.
+func (a *App) RemoveDevice(ctx context.Context, c RemoveDevice) (Result, error) {
+	if err := c.check(); err != nil {
+		return Result{}, err
+	}
+	hash := hashOf("remove_device").text(c.Customer).text(c.DeviceID)
+	var reason *domain.Reason
+	if c.Reason != nil {
+		sealed, err := a.sealReason(ctx, c.Customer, *c.Reason)
+		if err != nil {
+			return Result{}, err
+		}
+		reason, hash = &sealed.recorded, hash.reason(sealed)
+	}
+	return a.handle(ctx, request{
+		name: "remove_device", meta: &c.Meta, stream: domain.CustomerStream(c.Customer), command: &c, hash: hash.sum(),
+		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
+			return books.RemoveDevice(m, c.DeviceID, reason)
+		},
+	})
+}
