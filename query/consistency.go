@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"carryon/domain"
+	"carryon/projector"
 )
 
 // How fresh an answer must be is the caller's choice, per call: as far as the read model is (the default); at least
@@ -42,89 +43,61 @@ func madeFrom(version uint64, at domain.Position, mode string) Made {
 	return m
 }
 
-// Progress is how far a read model is with one stream.
-type Progress struct {
-	Applied   uint64          // last applied entry of the stream's shard
-	Version   uint64          // the stream's seq in this read model, 0 when it knows nothing of it
-	Position  domain.Position // of the event with that seq
-	ParkedAt  uint64          // seq of the first event that waits; 0: not parked
-	ParkedPos domain.Position // of that event
-}
-
-// ProgressModel is what every read model can tell about itself.
-type ProgressModel interface {
-	// Model is the read model's name.
-	Model() string
-	// StreamProgress tells how far the model is with a stream. shard is the stream's, when the caller knows it from a
-	// position; -1 otherwise, and then Applied may be 0 when the model knows nothing of the stream.
-	StreamProgress(ctx context.Context, stream domain.StreamID, shard int) (Progress, error)
-}
-
-// Waiter tells when a read model has moved. It is a hint: who waits looks at the model itself.
+// Waiter waits for one read model: see projector.Waiter.
 type Waiter interface {
-	// Moved returns a channel that is closed when the named read model next commits.
-	Moved(model string) <-chan struct{}
+	// WaitFor waits until the model has passed a position. It returns projector.ErrParked (wrapped) when the stream is
+	// parked at or before it, and the context's error when that ends first.
+	WaitFor(ctx context.Context, pos domain.Position, stream domain.StreamID) error
+	// WaitForVersion waits until the model shows a version of a stream; current reads the one that it shows.
+	WaitForVersion(ctx context.Context, stream domain.StreamID, version uint64, current func(context.Context) (uint64, error)) error
 }
 
-// lookAgain is how often a wait looks at the read model when no hint comes: another process may be the one that
-// writes it.
-const lookAgain = 20 * time.Millisecond
+// Versioned is a read model that knows how far it is with each stream.
+type Versioned interface {
+	// StreamVersion is the zero StreamVersion, but for the stream, when the model knows nothing of it.
+	StreamVersion(ctx context.Context, stream domain.StreamID) (projector.StreamVersion, error)
+}
 
 // wait returns once the model has reached what c asks for of the stream.
-func (c Consistency) wait(ctx context.Context, model ProgressModel, waiter Waiter, stream domain.StreamID) error {
+func (c Consistency) wait(ctx context.Context, model string, waiter Waiter, versions Versioned, stream domain.StreamID) error {
 	if c.MinVersion == 0 && c.MinPosition.Index == 0 {
 		return nil
 	}
-	shard := -1
-	if c.MinPosition.Index > 0 {
-		shard = c.MinPosition.Shard
+	if waiter == nil {
+		return fmt.Errorf("wait for read model %s: %w", model, ErrUnavailable)
 	}
 	began := time.Now()
-	ticker := time.NewTicker(lookAgain)
-	defer ticker.Stop()
-	for {
-		var moved <-chan struct{}
-		if waiter != nil {
-			moved = waiter.Moved(model.Model())
-		}
-		p, err := model.StreamProgress(ctx, stream, shard)
-		if err != nil && ctx.Err() == nil {
-			return fmt.Errorf("look how far %s is with %s: %w", model.Model(), stream, err)
-		}
-		if err == nil {
-			reached, err := c.reached(p, model.Model(), stream)
-			if reached || err != nil {
-				return err
-			}
-		}
-		select {
-		case <-moved:
-		case <-ticker.C:
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return ctx.Err()
-			}
-			return c.behind(p, model.Model(), stream, time.Since(began))
+	if c.MinPosition.Index > 0 {
+		if err := waiter.WaitFor(ctx, c.MinPosition, stream); err != nil {
+			return notReached(err, BehindError{Model: model, Stream: stream, Wanted: "position " + c.MinPosition.String(), Waited: time.Since(began)})
 		}
 	}
+	if c.MinVersion == 0 || versions == nil {
+		return nil
+	}
+	var shown uint64
+	err := waiter.WaitForVersion(ctx, stream, c.MinVersion, func(ctx context.Context) (uint64, error) {
+		v, err := versions.StreamVersion(ctx, stream)
+		shown = v.Version
+		return v.Version, err
+	})
+	if err != nil {
+		return notReached(err, BehindError{
+			Model: model, Stream: stream, Wanted: fmt.Sprintf("version %d", c.MinVersion), Reached: fmt.Sprintf("version %d", shown), Waited: time.Since(began),
+		})
+	}
+	return nil
 }
 
-// reached tells whether p is far enough, and whether it can't get any further.
-func (c Consistency) reached(p Progress, model string, stream domain.StreamID) (bool, error) {
-	if p.ParkedAt > 0 && (c.MinVersion >= p.ParkedAt || c.MinPosition.Index >= p.ParkedPos.Index && c.MinPosition.Index > 0) {
-		return false, &ParkedError{Model: model, Stream: stream, FirstSeq: p.ParkedAt}
+// notReached tells apart why a wait ended.
+func notReached(err error, behind BehindError) error {
+	if parked, ok := errors.AsType[*projector.ParkedError](err); ok {
+		return &ParkedError{Model: behind.Model, Stream: behind.Stream, FirstSeq: parked.Parked.FirstSeq}
 	}
-	return p.Version >= c.MinVersion && p.Applied >= c.MinPosition.Index, nil
-}
-
-func (c Consistency) behind(p Progress, model string, stream domain.StreamID, waited time.Duration) error {
-	e := &BehindError{Model: model, Stream: stream, Waited: waited}
-	if c.MinVersion > 0 {
-		e.Wanted, e.Reached = fmt.Sprintf("version %d", c.MinVersion), fmt.Sprintf("version %d", p.Version)
-		return e
+	if errors.Is(err, context.DeadlineExceeded) {
+		return &behind
 	}
-	e.Wanted, e.Reached = "position "+c.MinPosition.String(), fmt.Sprintf("position %d:%d", c.MinPosition.Shard, p.Applied)
-	return e
+	return err
 }
 
 func (c Consistency) check() error {

@@ -28,12 +28,16 @@ type BehindError struct {
 	Model   string          // the read model
 	Stream  domain.StreamID // that was asked about
 	Wanted  string          // "version 12" or "position 1:42"
-	Reached string          // the same, as far as the model has come
+	Reached string          // the same, as far as the model has come; empty when that is not known
 	Waited  time.Duration
 }
 
 func (e *BehindError) Error() string {
-	return fmt.Sprintf("read model %s of %s is behind: wanted %s, reached %s after %s", e.Model, e.Stream, e.Wanted, e.Reached, e.Waited.Round(time.Millisecond))
+	reached := ""
+	if e.Reached != "" {
+		reached = ", reached " + e.Reached
+	}
+	return fmt.Sprintf("read model %s is behind with %s: wanted %s%s, waited %s", e.Model, e.Stream, e.Wanted, reached, e.Waited.Round(time.Millisecond))
 }
 
 // Unwrap lets errors.Is find ErrBehind.

@@ -13,7 +13,8 @@ type Ports struct {
 	Books      Books
 	Words      Words
 	Pseudonyms Pseudonyms
-	Waiter     Waiter
+	Waiters    map[string]Waiter // by read model
+	Timeline   TimelineModel
 	Control    ProjectionControl
 	Reference  References
 	Catalogue  Catalogue

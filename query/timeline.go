@@ -2,9 +2,14 @@ package query
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
 	"time"
 
 	"carryon/domain"
+	"carryon/projector"
 )
 
 // Timeline asks what happened to a customer.
@@ -54,10 +59,186 @@ type TimelineEvent struct {
 	Versions    domain.Versions `json:"versions"`
 }
 
+// TimelineModel is the read model that Timeline and Decision ask.
+type TimelineModel interface {
+	Versioned
+	// TimelinePage returns events of one customer in the order asked for.
+	TimelinePage(ctx context.Context, q TimelinePage) ([]*domain.Event, error)
+	// EventsByRef returns candidates for an id of a decision, command or request, oldest first, at most limit: the
+	// caller compares, because two ids may share a hash.
+	EventsByRef(ctx context.Context, id string, limit int) ([]*domain.Event, error)
+}
+
+// TimelinePage is what a page of a timeline is asked for with.
+type TimelinePage struct {
+	Customer                            string
+	Type                                []string
+	DeviceID, TitleID, LicenseID, Actor string
+	From, To                            time.Time
+	Oldest                              bool   // in this order
+	AfterSeq                            uint64 // continue after this one; 0: from the beginning
+	Limit                               int
+}
+
 // TimelineHandler answers Timeline.
 type TimelineHandler struct{ p *Ports }
 
 // Handle answers with an empty page for a customer without history.
 func (h TimelineHandler) Handle(ctx context.Context, q Timeline) (TimelineAnswer, error) {
-	return TimelineAnswer{}, ErrUnavailable
+	size, err := q.check()
+	if err != nil {
+		return TimelineAnswer{}, err
+	}
+	page := TimelinePage{
+		Customer: q.Customer, Type: q.Type, DeviceID: q.DeviceID, TitleID: q.TitleID, LicenseID: q.LicenseID, Actor: q.Actor,
+		From: q.From, To: q.To, Oldest: q.Order == OrderOldest, Limit: size + 1,
+	}
+	question := page // what the cursor is bound to
+	if q.Page.Cursor != "" {
+		if err := h.p.Cursors.open(question, q.Page.Cursor, &page.AfterSeq); err != nil {
+			return TimelineAnswer{}, err
+		}
+	}
+	if err := h.p.Desk.admit(ctx, q.By, q.Customer, "timeline"); err != nil {
+		return TimelineAnswer{}, err
+	}
+	events, made, err := h.events(ctx, q, page)
+	if err != nil {
+		return TimelineAnswer{}, fmt.Errorf("timeline of customer %s: %w", q.Customer, err)
+	}
+	answer := TimelineAnswer{Made: made, Events: make([]TimelineEvent, 0, min(size, len(events)))}
+	if len(events) > size {
+		events = events[:size]
+		if answer.NextCursor, err = h.p.Cursors.seal(question, events[size-1].Seq); err != nil {
+			return TimelineAnswer{}, err
+		}
+	}
+	words := h.p.wordsOf(q.Customer)
+	for _, e := range events {
+		row, err := timelineEvent(ctx, e, words)
+		if err != nil {
+			return TimelineAnswer{}, fmt.Errorf("timeline of customer %s: %w", q.Customer, err)
+		}
+		answer.Events = append(answer.Events, row)
+	}
+	return answer, nil
+}
+
+func (q *Timeline) check() (int, error) {
+	size, err := q.Page.size()
+	return size, errors.Join(err, checkOrder(q.Order), q.Consistency.check(), checkRange(q.From, q.To),
+		checkValues("type", q.Type), checkLength("device_id", q.DeviceID), checkLength("title_id", q.TitleID),
+		checkLength("license_id", q.LicenseID), checkLength("actor", q.Actor))
+}
+
+// events are the page's events, and one more where there is one.
+func (h TimelineHandler) events(ctx context.Context, q Timeline, page TimelinePage) ([]*domain.Event, Made, error) {
+	if q.Consistency.Mode == Authoritative {
+		return h.fromBooks(ctx, page)
+	}
+	model := h.p.Timeline
+	if model == nil {
+		return nil, Made{}, fmt.Errorf("no timeline here: %w", ErrUnavailable)
+	}
+	stream := domain.CustomerStream(q.Customer)
+	if err := q.Consistency.wait(ctx, "timeline", h.p.Waiters["timeline"], model, stream); err != nil {
+		return nil, Made{}, err
+	}
+	version, err := model.StreamVersion(ctx, stream) // before the page, so that the answer shows at least this version
+	if err != nil {
+		return nil, Made{}, err
+	}
+	events, err := model.TimelinePage(ctx, page)
+	return events, madeFrom(version.Version, version.Position, Projected), err
+}
+
+// fromBooks reads the customer's whole history: the authoritative way is there for reading one's own write, not for
+// browsing.
+func (h TimelineHandler) fromBooks(ctx context.Context, page TimelinePage) ([]*domain.Event, Made, error) {
+	if h.p.Books == nil {
+		return nil, Made{}, fmt.Errorf("no event store here: %w", ErrUnavailable)
+	}
+	var kept []*domain.Event
+	made := Made{Consistency: Authoritative}
+	for e, err := range allEvents(ctx, h.p.Books, page.Customer) {
+		if err != nil {
+			return nil, Made{}, err
+		}
+		made = madeFrom(e.Seq, e.Position, Authoritative)
+		fits, err := page.holds(e)
+		if err != nil {
+			return nil, Made{}, err
+		}
+		if !fits {
+			continue
+		}
+		if page.Oldest && len(kept) == page.Limit {
+			continue // the rest is read for the version only
+		}
+		kept = append(kept, e)
+		if !page.Oldest && len(kept) > page.Limit {
+			kept[0] = nil
+			kept = kept[1:]
+		}
+	}
+	if !page.Oldest {
+		slices.Reverse(kept)
+	}
+	return kept, made, nil
+}
+
+// holds tells whether an event belongs to the page.
+func (q *TimelinePage) holds(e *domain.Event) (bool, error) {
+	about, _, err := projector.AboutEvent(e)
+	if err != nil {
+		return false, err
+	}
+	after := q.AfterSeq == 0 || q.Oldest && e.Seq > q.AfterSeq || !q.Oldest && e.Seq < q.AfterSeq
+	return after && (len(q.Type) == 0 || slices.Contains(q.Type, e.Type)) &&
+		isOrAny(q.DeviceID, about.DeviceID) && isOrAny(q.TitleID, about.TitleID) && isOrAny(q.LicenseID, about.LicenseID) &&
+		isOrAny(q.Actor, e.Actor.ID) && (q.From.IsZero() || !e.RecordedAt.Before(q.From)) && (q.To.IsZero() || e.RecordedAt.Before(q.To)), nil
+}
+
+func isOrAny(wanted, is string) bool { return wanted == "" || wanted == is }
+
+// allEvents reads a customer's whole stream from the event store.
+func allEvents(ctx context.Context, books Books, customer string) iter.Seq2[*domain.Event, error] {
+	const maxBytes = 1 << 20
+	return func(yield func(*domain.Event, error) bool) {
+		for from := uint64(1); ; {
+			events, err := books.Events(ctx, customer, from, maxBytes)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if len(events) == 0 {
+				return
+			}
+			for i := range events {
+				if !yield(&events[i], nil) {
+					return
+				}
+			}
+			from = events[len(events)-1].Seq + 1
+		}
+	}
+}
+
+func timelineEvent(ctx context.Context, e *domain.Event, words *opener) (TimelineEvent, error) {
+	about, data, err := projector.AboutEvent(e)
+	if err != nil {
+		return TimelineEvent{}, err
+	}
+	row := TimelineEvent{
+		Seq: e.Seq, EventID: e.ID, Type: e.Type, OccurredAt: e.OccurredAt, RecordedAt: e.RecordedAt, Actor: e.Actor,
+		DeviceID: about.DeviceID, TitleID: about.TitleID, TitleName: about.TitleName, Series: about.Series, LicenseID: about.LicenseID,
+		Code: about.Code, DecisionID: about.DecisionID(), CommandID: e.CommandID, Correlation: e.Correlation, Case: about.Case,
+		Sentence: Sentence(e, data), Position: e.Position.String(), Versions: e.Versions,
+	}
+	for _, sealed := range about.Words {
+		if row.Words, row.WordsErased, err = words.open(ctx, sealed); err != nil {
+			return TimelineEvent{}, err
+		}
+	}
+	return row, nil
 }

@@ -1,0 +1,267 @@
+// Package readmodel keeps the read models in SQLite: one file per model and generation, so that no model holds another's
+// write lock and a model can be built anew beside itself. Rows and checkpoint are written in one transaction, so
+// synchronous=NORMAL is enough: a power cut may take the newest transactions, but never a part of one, and the log
+// has them still.
+package readmodel
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"carryon/domain"
+	"carryon/projector"
+)
+
+var (
+	// ErrNewer: the file was written by a newer program.
+	ErrNewer = fmt.Errorf("read model file: %w", domain.ErrFutureVersion)
+	// ErrStale: the file was written by an older program, or with another fold; the model must be built anew.
+	ErrStale = errors.New("read model must be built anew")
+)
+
+// schema is what a model's file holds.
+type schema struct {
+	model   string
+	version int    // raised whenever tables or the meaning of rows change: the model is built anew then
+	tables  string // SQL that creates them
+}
+
+// applicationID marks a file as one of ours: "cRrd".
+const applicationID = 0x63527264
+
+// common tables of every model.
+const commonTables = `
+CREATE TABLE checkpoint (shard INTEGER PRIMARY KEY, entry INTEGER NOT NULL, id BLOB NOT NULL);
+CREATE TABLE parked (
+	stream TEXT PRIMARY KEY, shard INTEGER NOT NULL, first_seq INTEGER NOT NULL, entry INTEGER NOT NULL, place INTEGER NOT NULL,
+	reason TEXT NOT NULL, attempts INTEGER NOT NULL, since INTEGER NOT NULL
+) WITHOUT ROWID;
+`
+
+const (
+	readers      = 4        // connections that read
+	writeCache   = 32 << 10 // KiB of pages
+	readCache    = 4 << 10  // KiB of pages, each
+	walPages     = 4096     // between checkpoints of the write-ahead log: 16 MiB
+	busyMillis   = 100      // a lock held longer than this is somebody else's transaction
+	readerMillis = 5000     // a reader waits for a lock only while the log is being reset
+	maxVariables = 32766    // of one statement
+	rowsAtOnce   = 128      // of one statement
+)
+
+// file is the store of one generation of one model: a connection that writes, and some that read.
+type file struct {
+	model string
+	path  string
+	read  *sql.DB
+	write *sql.DB
+	turn  chan struct{} // a token: whose turn it is to write
+
+	conn  *sql.Conn // of write; only the holder of the turn uses it
+	stmts map[string]*sql.Stmt
+
+	mu      sync.Mutex
+	queries map[string]*sql.Stmt // of read
+}
+
+func dsn(path string, millis, cacheKiB int, pragmas ...string) string {
+	q := url.Values{}
+	for _, p := range append([]string{
+		fmt.Sprintf("busy_timeout(%d)", millis), "journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(OFF)",
+		"temp_store(MEMORY)", fmt.Sprintf("cache_size(-%d)", cacheKiB),
+	}, pragmas...) {
+		q.Add("_pragma", p)
+	}
+	return (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: q.Encode()}).String()
+}
+
+// openFile opens or makes a model's file.
+func openFile(ctx context.Context, path string, s schema) (_ *file, err error) {
+	f := &file{model: s.model, path: path, turn: make(chan struct{}, 1), stmts: map[string]*sql.Stmt{}, queries: map[string]*sql.Stmt{}}
+	defer func() {
+		if err != nil {
+			err = errors.Join(fmt.Errorf("open read model %s at %s: %w", s.model, path, err), f.Close())
+		}
+	}()
+	if f.write, err = sql.Open("sqlite", dsn(path, readerMillis, writeCache, fmt.Sprintf("wal_autocheckpoint(%d)", walPages))); err != nil {
+		return nil, err
+	}
+	f.write.SetMaxOpenConns(1)
+	if f.conn, err = f.write.Conn(ctx); err != nil {
+		return nil, err
+	}
+	if err := f.prepareSchema(ctx, s); err != nil {
+		return nil, err
+	}
+	if _, err := f.conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", busyMillis)); err != nil {
+		return nil, err
+	}
+	if f.read, err = sql.Open("sqlite", dsn(path, readerMillis, readCache, "query_only(1)")); err != nil {
+		return nil, err
+	}
+	f.read.SetMaxOpenConns(readers)
+	f.read.SetMaxIdleConns(readers)
+	return f, f.read.PingContext(ctx)
+}
+
+func (f *file) prepareSchema(ctx context.Context, s schema) error {
+	var application, version, tables int
+	for pragma, into := range map[string]*int{"PRAGMA application_id": &application, "PRAGMA user_version": &version, "SELECT count(*) FROM sqlite_schema": &tables} {
+		if err := f.conn.QueryRowContext(ctx, pragma).Scan(into); err != nil {
+			return err
+		}
+	}
+	switch {
+	case tables == 0:
+		return f.create(ctx, s)
+	case application != applicationID:
+		return errors.New("the file is no read model of Carryon")
+	case version > s.version:
+		return fmt.Errorf("it has version %d, this program writes %d: %w", version, s.version, ErrNewer)
+	case version < s.version:
+		return fmt.Errorf("it has version %d, this program writes %d: %w", version, s.version, ErrStale)
+	}
+	return nil
+}
+
+func (f *file) create(ctx context.Context, s schema) error {
+	script := fmt.Sprintf("BEGIN IMMEDIATE; PRAGMA application_id = %d; PRAGMA user_version = %d; %s %s COMMIT;",
+		applicationID, s.version, commonTables, s.tables)
+	if _, err := f.conn.ExecContext(ctx, script); err != nil {
+		_, rollback := f.conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
+		return errors.Join(fmt.Errorf("make the tables: %w", err), ignoreNoTransaction(rollback))
+	}
+	return nil
+}
+
+func ignoreNoTransaction(err error) error {
+	if err != nil && strings.Contains(err.Error(), "no transaction is active") {
+		return nil
+	}
+	return err
+}
+
+// Close waits for a transaction that is under way to end.
+func (f *file) Close() error {
+	f.turn <- struct{}{} // kept: nobody writes after this
+	var errs []error
+	f.mu.Lock()
+	for _, s := range f.queries {
+		errs = append(errs, s.Close())
+	}
+	clear(f.queries)
+	f.mu.Unlock()
+	for _, s := range f.stmts {
+		errs = append(errs, s.Close())
+	}
+	clear(f.stmts)
+	if f.read != nil {
+		errs = append(errs, f.read.Close())
+	}
+	if f.conn != nil {
+		errs = append(errs, f.conn.Close())
+	}
+	if f.write != nil {
+		errs = append(errs, f.write.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// query prepares once and runs many times.
+func (f *file) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+	s, err := f.prepared(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	return s.QueryContext(ctx, args...) //nolint:sqlclosecheck // the caller closes the rows
+}
+
+func (f *file) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
+	f.mu.Lock()
+	s := f.queries[text]
+	full := len(f.queries) >= maxPrepared
+	f.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	s, err := f.read.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, fmt.Errorf("read model %s: prepare: %w", f.model, err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if known := f.queries[text]; known != nil {
+		return known, s.Close()
+	}
+	if full {
+		for text, old := range f.queries {
+			delete(f.queries, text)
+			_ = old.Close() // database/sql keeps it until its last user is done
+			break
+		}
+	}
+	f.queries[text] = s
+	return s, nil
+}
+
+// maxPrepared statements are kept: filters make many texts.
+const maxPrepared = 200
+
+// each runs a query and hands every row to scan.
+func (f *file) each(ctx context.Context, text string, args []any, scan func(*sql.Rows) error) (err error) {
+	rows, err := f.query(ctx, text, args...)
+	if err != nil {
+		return fmt.Errorf("read model %s: %w", f.model, err)
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return fmt.Errorf("read model %s: %w", f.model, err)
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("read model %s: %w", f.model, err)
+	}
+	return nil
+}
+
+// one runs a query for at most one row, and tells whether there was one.
+func (f *file) one(ctx context.Context, text string, args []any, into ...any) (bool, error) {
+	found := false
+	err := f.each(ctx, text, args, func(r *sql.Rows) error {
+		if found {
+			return nil
+		}
+		found = true
+		return r.Scan(into...)
+	})
+	return found, err
+}
+
+// storeError says what a failure of SQLite is to the consumer.
+func storeError(err error) error {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return err
+	}
+	switch e.Code() & 0xff {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOMEM,
+		sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_INTERRUPT:
+		return errors.Join(projector.ErrTransient, err)
+	}
+	return err
+}
+
+func isBusy(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (e.Code()&0xff == sqlite3.SQLITE_BUSY || e.Code()&0xff == sqlite3.SQLITE_LOCKED)
+}

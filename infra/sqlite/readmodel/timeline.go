@@ -1,0 +1,189 @@
+package readmodel
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"hash/fnv"
+	"strings"
+
+	"carryon/domain"
+	"carryon/projector"
+	"carryon/query"
+)
+
+// Rows lie by customer and seq, so that a customer's history is one stretch of the file, with all that filters read.
+// The event itself lies beside them, packed, in the order of arrival.
+var timelineSchema = schema{model: "timeline", version: 1, tables: streamTable + `
+CREATE TABLE events (
+	stream INTEGER NOT NULL, seq INTEGER NOT NULL, recorded_at INTEGER NOT NULL, type TEXT NOT NULL,
+	actor TEXT NOT NULL, role TEXT NOT NULL, device TEXT NOT NULL, title TEXT NOT NULL, license TEXT NOT NULL,
+	entry INTEGER NOT NULL, place INTEGER NOT NULL, body INTEGER NOT NULL,
+	PRIMARY KEY (stream, seq)
+) WITHOUT ROWID;
+CREATE TABLE bodies (id INTEGER PRIMARY KEY, packed BLOB NOT NULL);
+-- A decision's, command's or request's id, hashed to 64 bits, leads to where it stands; the row itself is compared.
+CREATE TABLE refs (hash INTEGER NOT NULL, stream INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (hash, stream, seq)) WITHOUT ROWID;
+`}
+
+// Timeline keeps the timeline.
+type Timeline struct{ *file }
+
+var (
+	_ projector.Store[projector.TimelineTx] = (*Timeline)(nil)
+	_ query.TimelineModel                   = (*Timeline)(nil)
+)
+
+// OpenTimeline opens or makes the timeline's file.
+func OpenTimeline(ctx context.Context, path string) (*Timeline, error) {
+	f, err := openFile(ctx, path, timelineSchema)
+	if err != nil {
+		return nil, err
+	}
+	return &Timeline{f}, nil
+}
+
+// Begin opens a transaction: see projector.Store.
+func (s *Timeline) Begin(ctx context.Context, shard int) (projector.TimelineTx, error) {
+	t, err := s.begin(ctx, shard)
+	if err != nil {
+		return nil, err
+	}
+	return timelineTx{t}, nil
+}
+
+type timelineTx struct{ *tx }
+
+var (
+	insertEvent = many{head: "INSERT INTO events (stream, seq, recorded_at, type, actor, role, device, title, license, entry, place, body) VALUES", cols: 12}
+	insertBody  = many{head: "INSERT INTO bodies (id, packed) VALUES", cols: 2}
+	insertRef   = many{head: "INSERT OR IGNORE INTO refs (hash, stream, seq) VALUES", cols: 3}
+)
+
+// AddTimeline adds rows.
+func (t timelineTx) AddTimeline(ctx context.Context, rows []projector.TimelineRow) error {
+	streams := make([]domain.StreamID, len(rows))
+	packed := make([][]byte, len(rows))
+	for i := range rows {
+		streams[i] = rows[i].Event.Stream
+		var err error
+		if packed[i], err = packEvent(rows[i].Event); err != nil {
+			return &projector.PoisonError{Event: rows[i].Event, Err: err}
+		}
+	}
+	numbers, err := t.numbersOf(ctx, streams)
+	if err != nil {
+		return err
+	}
+	var body int64
+	if _, err := t.one(ctx, "SELECT ifnull(max(id), 0) FROM bodies", nil, &body); err != nil {
+		return err
+	}
+	err = t.write(ctx, insertBody, len(rows), func(i int, args []any) []any { return append(args, body+1+int64(i), packed[i]) })
+	if err != nil {
+		return err
+	}
+	err = t.write(ctx, insertEvent, len(rows), func(i int, args []any) []any {
+		r, e := &rows[i], rows[i].Event
+		return append(args, numbers[e.Stream], int64(e.Seq), micros(e.RecordedAt), e.Type, e.Actor.ID, string(e.Actor.Role),
+			r.DeviceID, r.TitleID, r.LicenseID, int64(e.Position.Index), e.Position.Place, body+1+int64(i))
+	})
+	if err != nil {
+		return err
+	}
+	return t.addRefs(ctx, rows, numbers)
+}
+
+type ref struct {
+	hash   int64
+	stream int64
+	seq    int64
+}
+
+func (t timelineTx) addRefs(ctx context.Context, rows []projector.TimelineRow, numbers map[domain.StreamID]int64) error {
+	refs := make([]ref, 0, 2*len(rows))
+	for i := range rows {
+		r, e := &rows[i], rows[i].Event
+		add := func(id string) {
+			if id != "" {
+				refs = append(refs, ref{hashOf(id), numbers[e.Stream], int64(e.Seq)})
+			}
+		}
+		add(r.DecisionID)
+		if r.Opens {
+			add(e.CommandID)
+			if e.Correlation != e.CommandID {
+				add(e.Correlation)
+			}
+		}
+	}
+	return t.write(ctx, insertRef, len(refs), func(i int, args []any) []any { return append(args, refs[i].hash, refs[i].stream, refs[i].seq) })
+}
+
+func hashOf(id string) int64 {
+	h := fnv.New64a()
+	h.Write([]byte(id))
+	return int64(h.Sum64())
+}
+
+const timelineColumns = "s.stream, s.shard, e.seq, e.recorded_at, e.type, e.actor, e.role, e.entry, e.place, b.packed"
+
+func scanEvent(r *sql.Rows) (*domain.Event, error) {
+	var e domain.Event
+	var recorded int64
+	var packed []byte
+	if err := r.Scan(&e.Stream, &e.Position.Shard, &e.Seq, &recorded, &e.Type, &e.Actor.ID, &e.Actor.Role, &e.Position.Index, &e.Position.Place, &packed); err != nil {
+		return nil, err
+	}
+	e.RecordedAt = fromMicros(recorded)
+	return &e, unpackEvent(&e, packed)
+}
+
+// TimelinePage returns events of one customer in the order asked for: see query.TimelineModel.
+func (s *Timeline) TimelinePage(ctx context.Context, q query.TimelinePage) ([]*domain.Event, error) {
+	var w where
+	w.add("e.stream = (SELECT id FROM streams WHERE stream = ?)", domain.CustomerStream(q.Customer))
+	w.in("e.type", q.Type)
+	w.equal("e.device", q.DeviceID)
+	w.equal("e.title", q.TitleID)
+	w.equal("e.license", q.LicenseID)
+	w.equal("e.actor", q.Actor)
+	w.between("e.recorded_at", q.From, q.To)
+	order := "DESC"
+	if q.Oldest {
+		order = "ASC"
+	}
+	if q.AfterSeq > 0 && q.Oldest {
+		w.add("e.seq > ?", int64(q.AfterSeq))
+	} else if q.AfterSeq > 0 {
+		w.add("e.seq < ?", int64(q.AfterSeq))
+	}
+	text := "SELECT " + timelineColumns + " FROM (SELECT * FROM events e WHERE " + w.text() + " ORDER BY e.stream " + order + ", e.seq " + order + " LIMIT ?) e" +
+		" JOIN streams s ON s.id = e.stream JOIN bodies b ON b.id = e.body ORDER BY e.seq " + order
+	var events []*domain.Event
+	err := s.each(ctx, text, append(w.args, q.Limit), func(r *sql.Rows) error {
+		e, err := scanEvent(r)
+		events = append(events, e)
+		return err
+	})
+	return events, err
+}
+
+// EventsByRef returns the events whose decision, command or request has the id, oldest first, at most limit.
+func (s *Timeline) EventsByRef(ctx context.Context, id string, limit int) ([]*domain.Event, error) {
+	var events []*domain.Event
+	err := s.each(ctx, "SELECT "+timelineColumns+` FROM refs r JOIN events e ON e.stream = r.stream AND e.seq = r.seq
+		JOIN streams s ON s.id = e.stream JOIN bodies b ON b.id = e.body WHERE r.hash = ? ORDER BY e.recorded_at, e.stream, e.seq LIMIT ?`,
+		[]any{hashOf(id), limit}, func(r *sql.Rows) error {
+			e, err := scanEvent(r)
+			if err != nil {
+				return err
+			}
+			events = append(events, e)
+			return nil
+		})
+	if err != nil {
+		return nil, fmt.Errorf("look up %s: %w", strings.ToValidUTF8(id, "?"), err)
+	}
+	return events, nil
+}

@@ -1,0 +1,78 @@
+package query
+
+import (
+	"time"
+)
+
+// Orders of a list.
+const (
+	OrderNewest = "newest"
+	OrderOldest = "oldest"
+)
+
+// maxValueBytes is the longest value that a filter may have.
+const maxValueBytes = 256
+
+func checkOrder(order string) error {
+	if order != "" && order != OrderNewest && order != OrderOldest {
+		return fieldError("order", "is %q; newest and oldest are possible", order)
+	}
+	return nil
+}
+
+func checkRange(from, to time.Time) error {
+	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
+		return fieldError("to", "is not after from")
+	}
+	return nil
+}
+
+func checkLength(field, value string) error {
+	if len(value) > maxValueBytes {
+		return fieldError(field, "is %d bytes long, at most %d are allowed", len(value), maxValueBytes)
+	}
+	return nil
+}
+
+func checkValues(field string, values []string) error {
+	if len(values) > MaxFilterValues {
+		return fieldError(field, "has %d values, at most %d are allowed", len(values), MaxFilterValues)
+	}
+	for _, v := range values {
+		if v == "" {
+			return fieldError(field, "holds an empty value")
+		}
+		if err := checkLength(field, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkOneOf(field, value string, possible ...string) error {
+	if value == "" {
+		return nil
+	}
+	for _, p := range possible {
+		if value == p {
+			return nil
+		}
+	}
+	return fieldError(field, "is %q; possible are %s", value, list(possible))
+}
+
+// list is "a, b and c".
+func list(words []string) string {
+	out := ""
+	for i, w := range words {
+		switch {
+		case i == 0:
+		case i == len(words)-1:
+			out += " and "
+		default:
+			out += ", "
+		}
+		out += w
+	}
+	return out
+}

@@ -1,0 +1,272 @@
+package query
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"carryon/domain"
+)
+
+// Sentence says in plain words what an event says. It holds no personal words: those are shown beside it.
+func Sentence(e *domain.Event, data domain.Payload) string {
+	switch p := data.(type) {
+	case *domain.LicenseIssued:
+		basis := ""
+		if p.Basis == domain.BasisFailOpen {
+			basis = ", while the books could not be read"
+		}
+		return fmt.Sprintf("%s was licensed to device %s%s%s%s.", titled(&p.Subject), p.DeviceID, until(p.ExpiresAt), warned(&p.Decision), basis)
+	case *domain.LicenseReissued:
+		return fmt.Sprintf("The licence for %s was given to device %s again (re-issue %d)%s.", titled(&p.Subject), p.DeviceID, p.Reissue, until(p.ExpiresAt))
+	case *domain.LicenseRenewed:
+		return fmt.Sprintf("The licence for %s on device %s was renewed (renewal %d)%s%s.", titled(&p.Subject), p.DeviceID, p.Renewal, until(p.ExpiresAt), warned(&p.Decision))
+	case *domain.LicenseDenied:
+		return deniedSentence(p)
+	case *domain.LicenseReleased:
+		return fmt.Sprintf("The licence for %s on device %s was released%s%s.", titled(&p.Subject), p.DeviceID, releaseCause(p.Cause), removalWords(p.Removal))
+	case *domain.ReleaseConfirmed:
+		return fmt.Sprintf("Device %s confirmed that %s is gone from it.", p.DeviceID, titled(&p.Subject))
+	case *domain.LicenseRevoked:
+		return fmt.Sprintf("The licence for %s on device %s was revoked%s.", titled(&p.Subject), p.DeviceID, because(&p.Reason))
+	case *domain.LicenseExpired:
+		return fmt.Sprintf("The licence for %s on device %s expired at %s%s.", titled(&p.Subject), p.DeviceID, moment(p.ExpiredAt), limitedBy(p.LimitedBy))
+	case *domain.PlaybackStarted:
+		return fmt.Sprintf("Device %s began to play %s at %s%s.", p.DeviceID, titled(&p.Subject), moment(p.At), playNotes(p))
+	case *domain.PlaybackStopped:
+		return fmt.Sprintf("Device %s stopped playing %s at %s.", p.DeviceID, titled(&p.Subject), moment(p.At))
+	case *domain.ContentDownloaded:
+		return fmt.Sprintf("The download of %s counts.", titled(&p.Subject))
+	case *domain.ContentRenewed:
+		if p.CountsAsDownload {
+			return fmt.Sprintf("The renewal of %s counts as a download of this year.", titled(&p.Subject))
+		}
+		return fmt.Sprintf("The renewal of %s counts.", titled(&p.Subject))
+	case *domain.ContentPlayed:
+		return fmt.Sprintf("The play of %s counts.", titled(&p.Subject))
+	case *domain.DeviceRegistered:
+		return registeredSentence(p)
+	case *domain.DeviceRemoved:
+		words := ""
+		if p.ReplacedBy != "" {
+			words = ", replaced by " + p.ReplacedBy
+		}
+		return fmt.Sprintf("Device %s gave up its slot%s%s.", p.DeviceID, words, because(p.Reason))
+	case *domain.DeviceBlocked:
+		return fmt.Sprintf("Device %s was blocked%s.", p.DeviceID, because(&p.Reason))
+	case *domain.DeviceUnblocked:
+		return fmt.Sprintf("Device %s was unblocked%s.", p.DeviceID, because(&p.Reason))
+	case *domain.ExceptionGranted:
+		return fmt.Sprintf("%s may be passed %s%s%s%s.", p.Code, times(p.Uses), scopeWords(p.Scope), until(p.ExpiresAt), because(&p.Reason))
+	case *domain.ExceptionUsed:
+		return fmt.Sprintf("Exception %s let %s pass; %s left.", p.ExceptionID, p.Code, plural(int64(p.UsesLeft), "use is", "uses are"))
+	case *domain.ExceptionWithdrawn:
+		return fmt.Sprintf("Exception %s was withdrawn%s.", p.ExceptionID, because(&p.Reason))
+	case *domain.PlanChanged:
+		return fmt.Sprintf("The plan is now %s in %s%s.", p.Plan, p.Country, before(p.PreviousPlan, p.PreviousCountry))
+	case *domain.MembershipChanged:
+		return fmt.Sprintf("The membership is now %s%s.", p.State, before(p.Previous))
+	case *domain.GrantReconciled:
+		if p.Outcome == "revoked" {
+			return fmt.Sprintf("The grant of %s made without the books was settled: revoked, because of %s.", titled(&p.Subject), p.Code)
+		}
+		return fmt.Sprintf("The grant of %s made without the books was settled: %s.", titled(&p.Subject), p.Outcome)
+	case *domain.TitleWithdrawn:
+		where := "everywhere"
+		if len(p.Countries) > 0 {
+			where = "in " + list(p.Countries)
+		}
+		return fmt.Sprintf("Title %s leaves the catalogue %s at %s%s.", p.TitleID, where, moment(p.From), because(p.Reason))
+	case *domain.PolicyPublished:
+		return fmt.Sprintf("Version %d of policy %s is in force from %s.", p.Version, p.Policy, moment(p.EffectiveFrom))
+	}
+	return e.Type + "."
+}
+
+func deniedSentence(p *domain.LicenseDenied) string {
+	what := "The request"
+	switch {
+	case p.Command == "acquire" || p.Command == "renew":
+		what = fmt.Sprintf("To %s %s on device %s", p.Command, titled(&p.Subject), p.DeviceID)
+	case p.DeviceID != "":
+		what = fmt.Sprintf("To register device %s", p.DeviceID)
+	}
+	return what + " was refused: " + p.Code + numbers(RefusingRule(&p.Decision)) + "."
+}
+
+// RefusingRule is the rule that a refusal names, nil when there is none.
+func RefusingRule(d *domain.Decision) *domain.RuleResult {
+	for i := range d.Rules {
+		if d.Rules[i].Outcome == domain.RuleRefuse && (d.Code == "" || d.Rules[i].Code == d.Code) {
+			return &d.Rules[i]
+		}
+	}
+	return nil
+}
+
+// numbers is " (3 of 3 used, again from 2026-03-01 00:00 UTC)".
+func numbers(r *domain.RuleResult) string {
+	if r == nil {
+		return ""
+	}
+	var parts []string
+	if r.Used != nil && r.Limit != nil {
+		parts = append(parts, fmt.Sprintf("%d of %d used", *r.Used, *r.Limit))
+	}
+	if r.ResetsAt != nil {
+		parts = append(parts, "again from "+moment(*r.ResetsAt))
+	}
+	if len(parts) == 0 && r.Detail != "" {
+		parts = append(parts, r.Detail)
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
+}
+
+// warned is ", 1 left of max_downloads_per_title_year until …" for the rules that warn.
+func warned(d *domain.Decision) string {
+	words := ""
+	for i := range d.Rules {
+		if d.Rules[i].Outcome == domain.RuleWarn {
+			words += ", with a warning of " + d.Rules[i].Rule + numbers(&d.Rules[i])
+		}
+	}
+	return words
+}
+
+func registeredSentence(p *domain.DeviceRegistered) string {
+	words := ""
+	if p.DeviceType != "" {
+		words += " of type " + p.DeviceType
+	}
+	if p.UnknownType {
+		words += " (unknown: default rules apply)"
+	}
+	if p.Replaces != "" {
+		words += " in place of " + p.Replaces
+	}
+	if p.Implicit {
+		words += " with its first request"
+	}
+	return fmt.Sprintf("Device %s%s took a slot.", p.DeviceID, words)
+}
+
+func titled(s *domain.Subject) string {
+	name := s.TitleName
+	if name == "" {
+		name = s.TitleID
+	}
+	if s.Series != "" {
+		return fmt.Sprintf("“%s” (%s, season %d, episode %d)", name, s.Series, s.Season, s.Episode)
+	}
+	return "“" + name + "”"
+}
+
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
+
+func until(t *time.Time) string {
+	if t == nil {
+		return ""
+	}
+	return " until " + moment(*t)
+}
+
+func because(r *domain.Reason) string {
+	if r == nil || r.Code == "" {
+		return ""
+	}
+	words := ", because of " + strings.ReplaceAll(r.Code, "_", " ")
+	if r.Case != "" {
+		words += " (case " + r.Case + ")"
+	}
+	return words
+}
+
+func before(values ...string) string {
+	var known []string
+	for _, v := range values {
+		if v != "" {
+			known = append(known, v)
+		}
+	}
+	if len(known) == 0 {
+		return ""
+	}
+	return " (before: " + strings.Join(known, " in ") + ")"
+}
+
+func releaseCause(cause string) string {
+	switch cause {
+	case domain.CauseDeviceRemoved:
+		return " with the removal of the device"
+	case domain.CauseDeviceReplaced:
+		return " because the device was replaced"
+	case domain.CausePlanDowngrade:
+		return " by the change to a smaller plan"
+	}
+	return ""
+}
+
+func removalWords(removal string) string {
+	if removal == domain.RemovalPending {
+		return "; the device has yet to confirm"
+	}
+	return ""
+}
+
+func limitedBy(part string) string {
+	switch part {
+	case domain.LimitedByRental:
+		return ", not watched in time"
+	case domain.LimitedByPlayback:
+		return ", begun but not finished in time"
+	case domain.LimitedByLicense:
+		return ", at the end of its life"
+	case domain.LimitedByWindow, domain.LimitedByWithdrawal:
+		return ", because the title left the catalogue"
+	}
+	return ""
+}
+
+func playNotes(p *domain.PlaybackStarted) string {
+	var notes []string
+	if p.ClockSuspect {
+		notes = append(notes, "the device's clock said "+moment(p.DeviceTime)+", which can't be")
+	}
+	if p.FirstPlay && p.ExpiresAt != nil {
+		notes = append(notes, "so it may be finished until "+moment(*p.ExpiresAt))
+	}
+	if p.AfterEnd {
+		notes = append(notes, "after the licence had ended")
+	}
+	if p.Unremembered {
+		notes = append(notes, "reported too late to be counted")
+	}
+	if len(notes) == 0 {
+		return ""
+	}
+	return "; " + strings.Join(notes, "; ")
+}
+
+func scopeWords(s domain.Scope) string {
+	if s.ID == "" {
+		return ""
+	}
+	return " for " + s.Kind + " " + s.ID
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+func plural(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
