@@ -41,6 +41,7 @@ func (c *Consumer[T]) advance(ctx context.Context, s *shardState, batch []*domai
 		case errors.Is(err, errMoved):
 			return Progressed, nil
 		case !errors.As(err, &failed) || isTransient(ctx, err):
+			s.acquit() // the store may be what failed before, too
 			return c.judge(s, Failed, err)
 		}
 		s.failures++
@@ -231,6 +232,12 @@ func (s *shardState) doubt(event *domain.Event) int {
 	return s.doubts.times
 }
 
+// acquit forgets what was held against events.
+func (s *shardState) acquit() {
+	clear(s.suspects)
+	s.doubts, s.failures = doubt{}, 0
+}
+
 // suspect takes an event for poison: the next attempt parks its stream.
 func (c *Consumer[T]) suspect(s *shardState, failed *applyError) {
 	event := failed.event
@@ -249,9 +256,9 @@ func (c *Consumer[T]) succeeded(s *shardState, batch []*domain.Entry) {
 	}
 	entries, last := len(batch), checkpointOf(batch)
 	s.moveTo(last) // batch is a part of ready, which is cut here
-	s.failures, s.doubts, s.oneByOne = 0, doubt{}, false
+	s.acquit()
+	s.oneByOne = false
 	s.span = min(max(2*s.span, 2), maxSpan)
-	clear(s.suspects)
 	c.waiter.reached(s.shard, last)
 	c.metrics.applied(c.Name(), s.shard, entries, events)
 }

@@ -169,6 +169,9 @@ func (c *Consumer[T]) gather(ctx context.Context, s *shardState) ([]*domain.Entr
 		}
 		c.metrics.pulled(c.Name(), s.shard, len(entries))
 		if s.appendRead(entries) != nil {
+			if batch, _ = s.batch(); len(batch) > 0 {
+				return batch, nil // what follows on comes first; the look begins where it ends
+			}
 			return nil, c.suspectMessage(ctx, s)
 		}
 	}
