@@ -29,7 +29,7 @@ type App struct {
 	vault     Vault
 	signer    Signer
 	impact    Impact
-	emergency *emergency // nil: nothing is granted without the books
+	emergency *emergency
 	clock     Clock
 	logger    *slog.Logger
 	metrics   *Metrics
@@ -50,8 +50,8 @@ type Dependencies struct {
 	Reference *ReferenceFollower
 	Vault     Vault
 	Signer    Signer
-	Impact    Impact   // nil: a dry run of a withdrawal or policy is ErrUnavailable
-	FailOpen  FailOpen // the zero value: nothing is granted without the books
+	Impact    Impact // nil: a dry run of a withdrawal or policy is ErrUnavailable
+	FailOpen  FailOpen
 	Clock     Clock
 	Logger    *slog.Logger
 	Metrics   *Metrics
@@ -91,7 +91,7 @@ func NewApp(d Dependencies) (*App, error) {
 }
 
 // Start begins what runs beside the commands: settling the grants that were made without the books. Close ends it.
-func (a *App) Start(ctx context.Context) error { return a.emergency.start(ctx) }
+func (a *App) Start(ctx context.Context) { a.emergency.start(ctx) }
 
 // Close ends what Start began and waits for it.
 func (a *App) Close() { a.emergency.close() }

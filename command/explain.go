@@ -63,7 +63,7 @@ func (a *App) referenceAsOf(ctx context.Context, when AsOf, recorded time.Time) 
 	if when.Time.IsZero() {
 		at = recorded
 	}
-	ref, err := a.reference.AsKnownAt(at)
+	ref, err := a.reference.AsKnownAt(ctx, at)
 	return ref, at, err
 }
 
@@ -95,7 +95,7 @@ func (a *App) Decision(ctx context.Context, customer, decisionID string) (Recomp
 			command, before = e.CommandID, books.Clone().(*domain.Customer) //nolint:forcetypeassert // a clone is of its own kind
 		}
 		if d := a.books.folding.Decision(e); d != nil && d.ID == decisionID {
-			return a.recompute(before, e, d)
+			return a.recompute(ctx, before, e, d)
 		}
 		if err := books.Apply(e); err != nil {
 			return Recomputed{}, fmt.Errorf("folding customer %s: %w", customer, err)
@@ -104,8 +104,8 @@ func (a *App) Decision(ctx context.Context, customer, decisionID string) (Recomp
 	return Recomputed{}, fmt.Errorf("decision %s of customer %s: %w", decisionID, customer, domain.ErrNotFound)
 }
 
-func (a *App) recompute(books *domain.Customer, e *domain.Event, recorded *domain.Decision) (Recomputed, error) {
-	ref, err := a.reference.AsKnown(recorded.Versions.Reference, recorded.Versions.Catalogue)
+func (a *App) recompute(ctx context.Context, books *domain.Customer, e *domain.Event, recorded *domain.Decision) (Recomputed, error) {
+	ref, err := a.reference.AsKnown(ctx, recorded.Versions.Reference, recorded.Versions.Catalogue)
 	if err != nil {
 		return Recomputed{}, fmt.Errorf("what decision %s was made from: %w", recorded.ID, err)
 	}

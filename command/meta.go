@@ -1,6 +1,7 @@
 package command
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -42,6 +43,20 @@ type ReasonGiven struct {
 	Code string // lost_device, chargeback, fraud, studio, customer, other
 	Text string // personal
 	Case string
+}
+
+// derivedCommandID is the id of a command that follows from another one: a UUIDv7 with the time of the first and bits
+// that are a hash of both, so that whoever does it again does it under the same id.
+func derivedCommandID(commandID, what string) string {
+	raw, err := parseUUIDv7(commandID)
+	sum := sha256.Sum256([]byte(commandID + "/" + what))
+	if err != nil {
+		copy(raw[:6], sum[16:])
+	}
+	copy(raw[6:], sum[:10])
+	raw[6], raw[8] = raw[6]&0x0f|0x70, raw[8]&0x3f|0x80
+	h := hex.EncodeToString(raw[:])
+	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }
 
 var errNotUUIDv7 = errors.New("is not a UUID of version 7, as in 0198c0de-7a11-7000-8000-000000000000")

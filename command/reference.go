@@ -2,10 +2,9 @@ package command
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -38,18 +37,17 @@ type ReferenceFollower struct {
 	config     FollowerConfig
 	log        Log
 	catalogues Catalogues
-	clock      Clock
 	logger     *slog.Logger
 
-	current atomic.Pointer[reference]
-	seen    atomic.Int64 // when the tail was last seen: Unix microseconds
+	current atomic.Pointer[Reference]
+	seen    atomic.Pointer[time.Time] // when the tail was last seen, by the monotonic clock: pretended time is nothing to it
 
-	mu      sync.Mutex // held while entries are applied
+	turn    chan struct{} // holds one token: whoever takes it may touch what follows
 	last    domain.Head
 	changes []change // in the order of the log
 	broken  error    // the log is not the one that was followed
 
-	wake    chan struct{}
+	grants  grantBook // made without the books
 	cancel  context.CancelFunc
 	running sync.WaitGroup
 }
@@ -61,17 +59,15 @@ type change struct {
 	event      domain.Event
 }
 
-// NewReferenceFollower follows the reference shard of a log. Logger and clock may be nil.
-func NewReferenceFollower(log Log, catalogues Catalogues, config FollowerConfig, clock Clock, logger *slog.Logger) *ReferenceFollower {
-	if clock == nil {
-		clock = time.Now
-	}
+// NewReferenceFollower follows the reference shard of a log. Logger may be nil.
+func NewReferenceFollower(log Log, catalogues Catalogues, config FollowerConfig, logger *slog.Logger) *ReferenceFollower {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
 	f := &ReferenceFollower{
-		config: config.withDefaults(), log: log, catalogues: catalogues, clock: clock, logger: logger, wake: make(chan struct{}, 1),
+		config: config.withDefaults(), log: log, catalogues: catalogues, logger: logger, turn: make(chan struct{}, 1),
 	}
+	f.turn <- struct{}{}
 	return f
 }
 
@@ -104,12 +100,16 @@ func (f *ReferenceFollower) Reference(context.Context) (domain.Reference, error)
 		return nil, fmt.Errorf("policies and withdrawals were last read %s ago, at most %s are allowed: %w",
 			stale.Round(time.Millisecond), f.config.MaxStaleness, ErrUnavailable)
 	}
-	return ref.withCatalogue(f.catalogues.Current()), nil
+	return ref.over(f.catalogues.Current()), nil
 }
 
 // Staleness is how long ago the tail of the reference shard was last seen.
 func (f *ReferenceFollower) Staleness() time.Duration {
-	return f.clock().Sub(time.UnixMicro(f.seen.Load()))
+	seen := f.seen.Load()
+	if seen == nil {
+		return math.MaxInt64
+	}
+	return time.Since(*seen)
 }
 
 // Index is the last entry of the reference shard that is known here.
@@ -136,37 +136,40 @@ func (f *ReferenceFollower) Reach(ctx context.Context, index uint64) error {
 
 // AsKnown is the reference as it was when `index` was the last entry known, over a catalogue by version: what a
 // recorded decision was made from.
-func (f *ReferenceFollower) AsKnown(index uint64, catalogue string) (domain.Reference, error) {
-	return f.past(catalogue, func(c *change) bool { return c.index <= index }, index)
+func (f *ReferenceFollower) AsKnown(ctx context.Context, index uint64, catalogue string) (domain.Reference, error) {
+	return f.past(ctx, catalogue, func(c *change) bool { return c.index <= index }, index)
 }
 
 // AsKnownAt is the reference as it was recorded up to a moment, over the catalogue of today.
-func (f *ReferenceFollower) AsKnownAt(at time.Time) (domain.Reference, error) {
-	return f.past(f.catalogues.Current().Version(), func(c *change) bool { return !c.recordedAt.After(at) }, 0)
+func (f *ReferenceFollower) AsKnownAt(ctx context.Context, at time.Time) (domain.Reference, error) {
+	return f.past(ctx, f.catalogues.Current().Version(), func(c *change) bool { return !c.recordedAt.After(at) }, 0)
 }
 
-func (f *ReferenceFollower) past(catalogue string, known func(*change) bool, index uint64) (domain.Reference, error) {
+func (f *ReferenceFollower) past(ctx context.Context, catalogue string, known func(*change) bool, index uint64) (domain.Reference, error) {
 	books, err := f.catalogues.Version(catalogue)
 	if err != nil {
 		return nil, fmt.Errorf("catalogue %s: %w", catalogue, err)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	if err := f.take(ctx); err != nil {
+		return nil, err
+	}
+	changes := f.changes[:len(f.changes):len(f.changes)]
+	f.giveBack()
 	ref, err := newReference()
 	if err != nil {
 		return nil, err
 	}
-	for i := range f.changes {
-		if !known(&f.changes[i]) {
+	for i := range changes {
+		if !known(&changes[i]) {
 			break
 		}
-		if err := ref.apply(&f.changes[i].event); err != nil {
+		if err := ref.apply(&changes[i].event); err != nil {
 			return nil, err
 		}
-		ref.index = f.changes[i].index
+		ref.index = changes[i].index
 	}
 	ref.index = max(ref.index, index)
-	return ref.withCatalogue(books), nil
+	return ref.over(books), nil
 }
 
 // follow looks at the log again and again.
@@ -195,13 +198,15 @@ func (f *ReferenceFollower) follow(ctx context.Context) {
 
 // catchUp applies what the log holds beyond the last entry known.
 func (f *ReferenceFollower) catchUp(ctx context.Context) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	if err := f.take(ctx); err != nil {
+		return err
+	}
+	defer f.giveBack()
 	if f.broken != nil {
 		return f.broken
 	}
 	for {
-		begun := f.clock()
+		begun := time.Now()
 		entries, err := f.log.Read(ctx, domain.ReferenceShard, f.last.Index+1, f.config.MaxBytes)
 		if err != nil {
 			return fmt.Errorf("reading shard %d from entry %d: %w", domain.ReferenceShard, f.last.Index+1, err)
@@ -211,11 +216,22 @@ func (f *ReferenceFollower) catchUp(ctx context.Context) error {
 			return err
 		}
 		if len(entries) == 0 {
-			f.seen.Store(begun.UnixMicro())
+			f.seen.Store(&begun)
 			return nil
 		}
 	}
 }
+
+func (f *ReferenceFollower) take(ctx context.Context) error {
+	select {
+	case <-f.turn:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the reference: %w", ctx.Err())
+	}
+}
+
+func (f *ReferenceFollower) giveBack() { f.turn <- struct{}{} }
 
 // applyAll makes the next reference of the last one and entries. It changes nothing when it fails.
 func (f *ReferenceFollower) applyAll(entries []domain.Entry) error {
@@ -223,16 +239,15 @@ func (f *ReferenceFollower) applyAll(entries []domain.Entry) error {
 	if ref != nil && len(entries) == 0 {
 		return nil
 	}
-	var next *reference
 	if ref == nil {
 		var err error
-		if next, err = newReference(); err != nil {
+		if ref, err = newReference(); err != nil {
 			return err
 		}
-	} else {
-		next = ref.clone()
 	}
+	next := ref.clone()
 	last, changes := f.last, f.changes
+	var granted []*domain.Event
 	for i := range entries {
 		entry := &entries[i]
 		if entry.Index != last.Index+1 || entry.PreviousID != last.ID {
@@ -240,56 +255,23 @@ func (f *ReferenceFollower) applyAll(entries []domain.Entry) error {
 		}
 		for j := range entry.Events {
 			e := &entry.Events[j]
-			if kind := e.Stream.Kind(); kind != domain.KindTitle && kind != domain.KindPolicy {
-				continue
+			switch e.Stream.Kind() {
+			case domain.KindTitle, domain.KindPolicy:
+				if err := next.apply(e); err != nil {
+					return fmt.Errorf("entry %d of the reference shard: %w", entry.Index, err)
+				}
+				changes = append(changes, change{index: entry.Index, recordedAt: entry.RecordedAt, event: *e})
+			case domain.KindFailOpen:
+				granted = append(granted, e)
 			}
-			if err := next.apply(e); err != nil {
-				return fmt.Errorf("entry %d of the reference shard: %w", entry.Index, err)
-			}
-			changes = append(changes, change{index: entry.Index, recordedAt: entry.RecordedAt, event: *e})
 		}
 		last = domain.Head{Index: entry.Index, ID: entry.ID, Writer: entry.Writer}
 	}
 	next.index = last.Index
+	if err := f.grants.note(granted); err != nil {
+		return fmt.Errorf("reading grants without the books: %w", err)
+	}
 	f.last, f.changes = last, changes
 	f.current.Store(next)
 	return nil
 }
-
-// reference is an immutable domain.Reference.
-type reference struct {
-	index       uint64
-	catalogue   Catalogue
-	policies    []policyInForce // ascending by version; the first is the program's own
-	deviceTypes []deviceTypesInForce
-	withdrawals map[string]*domain.Withdrawals // by title; each immutable once in here
-}
-
-type policyInForce struct {
-	from   time.Time
-	policy *domain.Policy
-}
-
-type deviceTypesInForce struct {
-	from  time.Time
-	types *domain.DeviceTypes
-}
-
-func (r *reference) clone() *reference {
-	c := *r
-	c.policies = c.policies[:len(c.policies):len(c.policies)]
-	c.deviceTypes = c.deviceTypes[:len(c.deviceTypes):len(c.deviceTypes)]
-	c.withdrawals = maps.Clone(r.withdrawals)
-	return &c
-}
-
-func (r *reference) withCatalogue(c Catalogue) *reference {
-	if r.catalogue == c {
-		return r
-	}
-	d := *r
-	d.catalogue = c
-	return &d
-}
-
-var errUnknownDocument = errors.New("a policy document of no known name")

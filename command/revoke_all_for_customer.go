@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"strconv"
 
 	"carryon/domain"
 )
@@ -35,7 +36,7 @@ func (a *App) RevokeAllForCustomer(ctx context.Context, c RevokeAllForCustomer) 
 	hash := hashOf("revoke_all").text(c.Customer).reason(reason).sum()
 	result, err := a.revokeSome(ctx, &c.Meta, c.Customer, hash, reason)
 	for part := 1; err == nil && part <= maxRevokeParts; part++ {
-		meta := Meta{CommandID: derivedCommandID(c.CommandID, part), Actor: c.Actor, Correlation: c.Correlation}
+		meta := Meta{CommandID: derivedCommandID(c.CommandID, "part "+strconv.Itoa(part)), Actor: c.Actor, Correlation: c.Correlation}
 		var more Result
 		if more, err = a.revokeSome(ctx, &meta, c.Customer, hash, reason); err != nil || len(more.Events) == 0 {
 			break
