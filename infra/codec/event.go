@@ -1,0 +1,280 @@
+package codec
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"time"
+
+	"carryon/command"
+	"carryon/domain"
+)
+
+// What of an event need not be written. The bits stand before each event as two bytes.
+const (
+	sameStream uint16 = 1 << iota
+	nextSeq           // the seq after that of the event before
+	sameType          // and schema version
+	sameCommand
+	sameHash
+	sameCorrelation
+	sameCausation
+	sameActor
+	sameVersions
+	previousHere    // the stream's previous event is the event before
+	previousNone    // the stream's first event
+	recordedAsEntry // recorded_at is the entry's
+	occurredAsRecorded
+	recordedNanos // the time is finer than microseconds
+	occurredNanos
+)
+
+// builder gathers events into frames and packs these.
+type builder struct {
+	raw    []byte // the frame being gathered
+	events int    // in it
+	total  int    // bytes of all frames
+	frames []frame
+	packed []byte
+}
+
+var (
+	builders = sync.Pool{New: func() any { return &builder{raw: make([]byte, 0, 2*targetFrame)} }}
+	scratch  = sync.Pool{New: func() any { b := make([]byte, 0, 2*targetFrame); return &b }}
+)
+
+func (b *builder) release() {
+	b.raw, b.frames, b.packed = b.raw[:0], b.frames[:0], b.packed[:0]
+	b.events, b.total = 0, 0
+	if cap(b.raw)+cap(b.packed) <= 4*maxFrame { // one huge entry should not hold memory for ever
+		builders.Put(b)
+	}
+}
+
+func (b *builder) addAll(e *domain.Entry) error {
+	var before *domain.Event
+	for i := range e.Events {
+		event := &e.Events[i]
+		if event.Position != (domain.Position{Shard: e.Shard, Index: e.Index, Place: i}) {
+			return fmt.Errorf("event %d of %s has position %+v at place %d", event.Seq, event.Stream, event.Position, i)
+		}
+		start := len(b.raw)
+		b.add(e, event, before)
+		if n := len(b.raw) - start; n > MaxEventBytes {
+			return fmt.Errorf("event %d of %s takes %d bytes, at most %d fit: %w", event.Seq, event.Stream, n, MaxEventBytes, command.ErrTooLarge)
+		}
+		before = event
+		if b.events++; len(b.raw) >= targetFrame {
+			b.closeFrame()
+			before = nil
+		}
+		if b.total+len(b.raw) > MaxBytes {
+			return fmt.Errorf("more than %d bytes: %w", MaxBytes, command.ErrTooLarge)
+		}
+	}
+	if b.events > 0 {
+		b.closeFrame()
+	}
+	return nil
+}
+
+func (b *builder) closeFrame() {
+	start := len(b.packed)
+	b.packed = zip(b.raw, b.packed)
+	if len(b.packed)-start >= len(b.raw) {
+		b.packed = append(b.packed[:start], b.raw...)
+	}
+	b.frames = append(b.frames, frame{events: b.events, raw: len(b.raw), stored: len(b.packed) - start})
+	b.total += len(b.raw)
+	b.raw, b.events = b.raw[:0], 0
+}
+
+var nothing domain.Event
+
+// add writes an event; before is the one before it in the frame, nil for the first.
+func (b *builder) add(e *domain.Entry, event, before *domain.Event) {
+	if before == nil {
+		before = &nothing
+	}
+	bits := differences(e, event, before)
+	w := binary.LittleEndian.AppendUint16(b.raw, bits)
+	w = appendString(w, event.ID)
+	if bits&sameStream == 0 {
+		w = appendString(w, string(event.Stream))
+	}
+	if bits&nextSeq == 0 {
+		w = binary.AppendUvarint(w, event.Seq)
+	}
+	if bits&sameType == 0 {
+		w = appendString(w, event.Type)
+		w = binary.AppendVarint(w, int64(event.SchemaVersion))
+	}
+	for _, s := range []struct {
+		bit  uint16
+		text string
+	}{{sameCommand, event.CommandID}, {sameHash, event.RequestHash}, {sameCorrelation, event.Correlation}, {sameCausation, event.Causation}} {
+		if bits&s.bit == 0 {
+			w = appendString(w, s.text)
+		}
+	}
+	if bits&sameActor == 0 {
+		w = appendString(w, event.Actor.ID)
+		w = appendString(w, string(event.Actor.Role))
+	}
+	if bits&sameVersions == 0 {
+		w = binary.AppendVarint(w, int64(event.Versions.Policy))
+		w = binary.AppendVarint(w, int64(event.Versions.Plan))
+		w = binary.AppendVarint(w, int64(event.Versions.DeviceTypes))
+		w = appendString(w, event.Versions.Catalogue)
+		w = binary.AppendUvarint(w, event.Versions.Reference)
+	}
+	if bits&(previousHere|previousNone) == 0 {
+		w = binary.AppendVarint(w, int64(event.Previous.Shard))
+		w = binary.AppendUvarint(w, e.Index-event.Previous.Index)
+		w = binary.AppendVarint(w, int64(event.Previous.Place))
+	}
+	if bits&recordedAsEntry == 0 {
+		w = appendTime(w, event.RecordedAt, e.RecordedAt, bits&recordedNanos)
+	}
+	if bits&occurredAsRecorded == 0 {
+		w = appendTime(w, event.OccurredAt, event.RecordedAt, bits&occurredNanos)
+	}
+	w = binary.AppendUvarint(w, uint64(len(event.Payload)))
+	b.raw = append(w, event.Payload...)
+}
+
+func differences(e *domain.Entry, event, before *domain.Event) uint16 {
+	var bits uint16
+	set := func(bit uint16, holds bool) {
+		if holds {
+			bits |= bit
+		}
+	}
+	set(sameStream, event.Stream == before.Stream)
+	set(nextSeq, event.Seq == before.Seq+1)
+	set(sameType, event.Type == before.Type && event.SchemaVersion == before.SchemaVersion)
+	set(sameCommand, event.CommandID == before.CommandID)
+	set(sameHash, event.RequestHash == before.RequestHash)
+	set(sameCorrelation, event.Correlation == before.Correlation)
+	set(sameCausation, event.Causation == before.Causation)
+	set(sameActor, event.Actor == before.Actor)
+	set(sameVersions, event.Versions == before.Versions)
+	set(previousHere, event.Position.Place > 0 && event.Previous == domain.Position{Shard: e.Shard, Index: e.Index, Place: event.Position.Place - 1})
+	set(previousNone, event.Previous == domain.Position{})
+	set(recordedAsEntry, event.RecordedAt.Equal(e.RecordedAt))
+	set(occurredAsRecorded, event.OccurredAt.Equal(event.RecordedAt))
+	set(recordedNanos, bits&recordedAsEntry == 0 && event.RecordedAt.Nanosecond()%1000 != 0)
+	set(occurredNanos, bits&occurredAsRecorded == 0 && event.OccurredAt.Nanosecond()%1000 != 0)
+	return bits
+}
+
+// appendTime writes t in microseconds after base, and what is finer where the bit says so.
+func appendTime(w []byte, t, base time.Time, nanos uint16) []byte {
+	w = binary.AppendVarint(w, t.UnixMicro()-base.UnixMicro())
+	if nanos != 0 {
+		w = binary.AppendUvarint(w, uint64(t.Nanosecond()%1000))
+	}
+	return w
+}
+
+func appendString(w []byte, s string) []byte {
+	w = binary.AppendUvarint(w, uint64(len(s)))
+	return append(w, s...)
+}
+
+// eventReader reads the events of a frame. What an event shares with the one before it stays the same string.
+type eventReader struct {
+	reader
+	entry  *domain.Entry
+	before domain.Event
+}
+
+// next reads the event at a place. Its payload is a part of the frame, everything else is its own.
+func (r *eventReader) next(place int, into *domain.Event) error {
+	if len(r.data) < 2 {
+		r.fail(errShort)
+		return r.err
+	}
+	bits := binary.LittleEndian.Uint16(r.data)
+	r.data = r.data[2:]
+	before, e := &r.before, r.entry
+	here := domain.Position{Shard: e.Shard, Index: e.Index, Place: place}
+	event := *before
+	event.Position = here
+	event.ID = r.text()
+	if bits&sameStream == 0 {
+		event.Stream = domain.StreamID(r.text())
+	}
+	event.Seq++
+	if bits&nextSeq == 0 {
+		event.Seq = r.uvarint()
+	}
+	if bits&sameType == 0 {
+		event.Type = r.text()
+		event.SchemaVersion = r.number()
+	}
+	for _, s := range []struct {
+		bit  uint16
+		text *string
+	}{{sameCommand, &event.CommandID}, {sameHash, &event.RequestHash}, {sameCorrelation, &event.Correlation}, {sameCausation, &event.Causation}} {
+		if bits&s.bit == 0 {
+			*s.text = r.text()
+		}
+	}
+	if bits&sameActor == 0 {
+		event.Actor = domain.Actor{ID: r.text(), Role: domain.Role(r.text())}
+	}
+	if bits&sameVersions == 0 {
+		event.Versions = domain.Versions{Policy: r.number(), Plan: r.number(), DeviceTypes: r.number(), Catalogue: r.text(), Reference: r.uvarint()}
+	}
+	switch {
+	case bits&previousNone != 0:
+		event.Previous = domain.Position{}
+	case bits&previousHere != 0:
+		event.Previous = domain.Position{Shard: e.Shard, Index: e.Index, Place: place - 1}
+	default:
+		event.Previous = domain.Position{Shard: r.number(), Index: e.Index - r.uvarint(), Place: r.number()}
+	}
+	event.RecordedAt = e.RecordedAt
+	if bits&recordedAsEntry == 0 {
+		event.RecordedAt = r.time(e.RecordedAt, bits&recordedNanos)
+	}
+	event.OccurredAt = event.RecordedAt
+	if bits&occurredAsRecorded == 0 {
+		event.OccurredAt = r.time(event.RecordedAt, bits&occurredNanos)
+	}
+	event.Payload = r.bytes()
+	if r.err != nil {
+		return r.err
+	}
+	r.before, *into = event, event
+	r.before.Payload = nil
+	return nil
+}
+
+// end says whether the frame held anything else.
+func (r *eventReader) end() error {
+	if r.err == nil && len(r.data) > 0 {
+		r.fail(fmt.Errorf("%d bytes after the last event", len(r.data)))
+	}
+	return r.err
+}
+
+func (r *reader) text() string { return string(r.bytes()) }
+
+func (r *reader) number() int {
+	v := r.varint()
+	if int64(int(v)) != v {
+		r.fail(fmt.Errorf("number %d is out of range", v))
+		return 0
+	}
+	return int(v)
+}
+
+func (r *reader) time(base time.Time, nanos uint16) time.Time {
+	t := time.UnixMicro(base.UnixMicro() + r.varint()).UTC()
+	if nanos != 0 {
+		t = t.Add(time.Duration(r.count(999)))
+	}
+	return t
+}
