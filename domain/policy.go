@@ -1,0 +1,378 @@
+package domain
+
+import (
+	_ "embed"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Policy is the policy document "default": every rule of the books is data in it. What is absent is unlimited, or takes
+// the default that its comment names. Sources of the figures of version 1: docs/rules.md.
+type Policy struct {
+	General  General                `json:"general"`
+	Defaults TitleRules             `json:"defaults"` // for studios and titles that say nothing else
+	Plans    map[string]*Plan       `json:"plans"`
+	Studios  map[string]*TitleRules `json:"studios"`
+	Titles   map[string]*TitleRules `json:"titles,omitempty"` // overrides, by playable
+}
+
+// Limit is how many are allowed.
+type Limit struct {
+	Max    int64 `json:"max"`               // 0 to 1,000,000; 0 allows none
+	WarnAt int64 `json:"warn_at,omitempty"` // a grant that leaves so many or fewer warns; 0: never
+}
+
+// Plan is what a customer pays for.
+type Plan struct {
+	Version                    int      `json:"version"` // 1, 2, 3…: named by decisions
+	Rank                       int      `json:"rank"`    // a plan of higher rank offers more: for downgrades and remedies
+	Downloads                  bool     `json:"downloads"`
+	Qualities                  []string `json:"qualities,omitempty"` // that may be downloaded; absent: all
+	MaxDownloadDevices         *Limit   `json:"max_download_devices,omitempty"`
+	MaxActivePerDevice         *Limit   `json:"max_active_per_device,omitempty"`
+	MaxDownloadsPerDeviceMonth *Limit   `json:"max_downloads_per_device_month,omitempty"`
+}
+
+// TitleRules are what a studio, or one title, allows. A field that is absent is looked up one level further out: title,
+// studio, defaults.
+type TitleRules struct {
+	MaxActivePerStudio       *Limit `json:"max_active_per_studio,omitempty"`        // of a customer, at a time; not for single titles
+	MaxDownloadsPerTitleYear *Limit `json:"max_downloads_per_title_year,omitempty"` // of a customer, per playable
+	MaxPlaysPerPeriod        *Limit `json:"max_plays_per_period,omitempty"`         // of a customer, per playable
+	PlayPeriod               Span   `json:"play_period,omitempty"`                  // of max_plays_per_period; 30d
+	MaxRenewals              *Limit `json:"max_renewals,omitempty"`                 // of a licence
+	MaxReissues              *Limit `json:"max_reissues,omitempty"`                 // of a licence
+
+	RentalDuration   Span `json:"rental_duration,omitempty"`    // start within
+	PlaybackDuration Span `json:"playback_duration,omitempty"`  // finish within, from the first play
+	LicenseDuration  Span `json:"license_duration,omitempty"`   // ends within, in any case
+	RenewalDelay     Span `json:"renewal_delay,omitempty"`      // the device asks for a renewal from then on
+	RetryInterval    Span `json:"retry_interval,omitempty"`     // between failed renewals
+	MinRenewInterval Span `json:"min_renew_interval,omitempty"` // between issue or renewal and the next renewal
+	RenewGrace       Span `json:"renew_grace,omitempty"`        // how long after expiry a renewal is still taken
+
+	RenewalRestartsPlayback *bool  `json:"renewal_restarts_playback,omitempty"`  // false
+	RenewalCountsAsDownload *bool  `json:"renewal_counts_as_download,omitempty"` // true: against the yearly limit
+	RenewOverLimit          string `json:"renew_over_limit,omitempty"`           // refuse (also ""), allow: a renewal beyond the yearly limit
+	FailMode                string `json:"fail_mode,omitempty"`                  // closed (also ""), open: when the books can't be read
+	FailOpenDuration        Span   `json:"fail_open_duration,omitempty"`         // of a grant made then; 48h
+}
+
+// General are the rules that hold whatever the plan or studio.
+type General struct {
+	MonthWindow        Calendar `json:"month_window"` // of max_downloads_per_device_month
+	YearWindow         Calendar `json:"year_window"`  // of max_downloads_per_title_year
+	DeviceReplacements *Limit   `json:"device_replacements_per_30d,omitempty"`
+	SlotFreedOn        string   `json:"slot_freed_on"`        // removal, confirmation_or_expiry
+	OnHoldEffect       string   `json:"on_hold_effect"`       // refuse_new, refuse_renewal (and new), revoke
+	DowngradeEffect    string   `json:"downgrade_effect"`     // keep: what is there stays; remove: what is over the new limits is released
+	PlayDrift          Span     `json:"play_drift"`           // by how much a device's clock may be off before its time is not believed
+	PlayMemory         Span     `json:"play_memory"`          // how long a play_id is remembered
+	EndedLicenseMemory Span     `json:"ended_license_memory"` // how long after its end a licence stays in the books
+}
+
+// Calendar is the window of a limit per month or year.
+type Calendar struct {
+	Kind     string `json:"kind"`                // rolling, calendar
+	TimeZone string `json:"time_zone,omitempty"` // IANA name; of a calendar window; UTC
+
+	location *time.Location
+}
+
+// Kinds of window.
+const (
+	WindowRolling  = "rolling"
+	WindowCalendar = "calendar"
+)
+
+// Location is the time zone of a calendar window.
+func (c *Calendar) Location() *time.Location {
+	if c.location == nil {
+		return time.UTC
+	}
+	return c.location
+}
+
+// Values of the policy's choices.
+const (
+	SlotFreedOnRemoval      = "removal"
+	SlotFreedOnConfirmation = "confirmation_or_expiry"
+
+	OnHoldRefuseNew     = "refuse_new"
+	OnHoldRefuseRenewal = "refuse_renewal"
+	OnHoldRevoke        = "revoke"
+
+	DowngradeKeep   = "keep"
+	DowngradeRemove = "remove"
+
+	RenewOverLimitAllow  = "allow"
+	RenewOverLimitRefuse = "refuse"
+
+	FailOpenMode   = "open"
+	FailClosedMode = "closed"
+)
+
+// Names of the policy documents.
+const (
+	PolicyDefault     = "default"
+	PolicyDeviceTypes = "device-types"
+)
+
+//go:embed defaults/policy.json
+var defaultPolicy []byte
+
+// DefaultPolicy is version 1 of the document "default".
+func DefaultPolicy() *Policy { return mustParse(ParsePolicy(defaultPolicy)) }
+
+// ParsePolicy reads a document and reports every mistake at once, as DocumentErrors.
+func ParsePolicy(document []byte) (*Policy, error) {
+	p := &problems{}
+	o := openDocument(document, p)
+	if o == nil {
+		return nil, p.err()
+	}
+	policy := &Policy{Plans: map[string]*Plan{}, Studios: map[string]*TitleRules{}}
+	if g := o.object("general"); g != nil {
+		policy.General = readGeneral(g)
+		g.close()
+	} else {
+		p.add("general", "is missing")
+	}
+	if d := o.object("defaults"); d != nil {
+		policy.Defaults = *readTitleRules(d)
+		d.close()
+	} else {
+		p.add("defaults", "is missing")
+	}
+	o.each("plans", func(name string, o *object) { policy.Plans[name] = readPlan(o) })
+	if len(policy.Plans) == 0 {
+		p.add("plans", "is missing or empty: without a plan nobody may download")
+	}
+	o.each("studios", func(name string, o *object) { policy.Studios[name] = readTitleRules(o) })
+	o.each("titles", func(name string, o *object) {
+		if policy.Titles == nil {
+			policy.Titles = map[string]*TitleRules{}
+		}
+		policy.Titles[name] = readTitleRules(o)
+		if policy.Titles[name].MaxActivePerStudio != nil {
+			p.add(o.path("max_active_per_studio"), "counts over a studio; set it there")
+		}
+	})
+	o.close()
+	if err := p.err(); err != nil {
+		return nil, err
+	}
+	return policy, nil
+}
+
+func readGeneral(o *object) General {
+	g := General{
+		MonthWindow:        readCalendar(o, "month_window", WindowCalendar),
+		YearWindow:         readCalendar(o, "year_window", WindowRolling),
+		DeviceReplacements: readLimit(o, "device_replacements_per_30d"),
+		SlotFreedOn:        o.choice("slot_freed_on", SlotFreedOnRemoval, SlotFreedOnConfirmation),
+		OnHoldEffect:       o.choice("on_hold_effect", OnHoldRefuseNew, OnHoldRefuseRenewal, OnHoldRevoke),
+		DowngradeEffect:    o.choice("downgrade_effect", DowngradeKeep, DowngradeRemove),
+		PlayDrift:          o.span("play_drift"),
+		PlayMemory:         o.span("play_memory"),
+		EndedLicenseMemory: o.span("ended_license_memory"),
+	}
+	setSpan(&g.PlayDrift, 10*60)
+	setSpan(&g.PlayMemory, 60*86400)
+	setSpan(&g.EndedLicenseMemory, 90*86400)
+	return g
+}
+
+func readCalendar(o *object, field, kind string) Calendar {
+	c := Calendar{Kind: kind}
+	if nested := o.object(field); nested != nil {
+		c.Kind = nested.choice("kind", kind, WindowRolling, WindowCalendar)
+		c.TimeZone = nested.text("time_zone")
+		if c.TimeZone != "" && c.Kind == WindowRolling {
+			o.p.add(nested.path("time_zone"), "has no meaning for a rolling window")
+		}
+		nested.close()
+	}
+	if c.TimeZone != "" {
+		var err error
+		// "Local" would mean another zone on every machine.
+		if c.location, err = time.LoadLocation(c.TimeZone); err != nil || c.TimeZone == "Local" {
+			o.p.add(o.path(field+".time_zone"), fmt.Sprintf("is %q; wanted a name of the IANA database, as in Europe/Berlin", c.TimeZone))
+		}
+	}
+	return c
+}
+
+func readPlan(o *object) *Plan {
+	plan := &Plan{
+		Downloads:                  true,
+		MaxDownloadDevices:         readLimit(o, "max_download_devices"),
+		MaxActivePerDevice:         readLimit(o, "max_active_per_device"),
+		MaxDownloadsPerDeviceMonth: readLimit(o, "max_downloads_per_device_month"),
+		Qualities:                  o.texts("qualities"),
+	}
+	version, ok := o.number("version", 1, 1_000_000)
+	if _, given := o.fields["version"]; !given && !ok {
+		o.p.add(o.path("version"), "is missing; decisions name it: begin with 1 and raise it with every change of the plan")
+	}
+	rank, _ := o.number("rank", 0, 1000)
+	plan.Version, plan.Rank = int(version), int(rank)
+	if downloads := o.flag("downloads"); downloads != nil {
+		plan.Downloads = *downloads
+	}
+	for i, q := range plan.Qualities {
+		if !slices.Contains(Qualities(), q) {
+			o.p.add(fmt.Sprintf("%s[%d]", o.path("qualities"), i), fmt.Sprintf("is %q; wanted one of standard, high, uhd", q))
+		}
+	}
+	return plan
+}
+
+func readTitleRules(o *object) *TitleRules {
+	return &TitleRules{
+		MaxActivePerStudio:       readLimit(o, "max_active_per_studio"),
+		MaxDownloadsPerTitleYear: readLimit(o, "max_downloads_per_title_year"),
+		MaxPlaysPerPeriod:        readLimit(o, "max_plays_per_period"),
+		PlayPeriod:               o.span("play_period"),
+		MaxRenewals:              readLimit(o, "max_renewals"),
+		MaxReissues:              readLimit(o, "max_reissues"),
+		RentalDuration:           o.span("rental_duration"),
+		PlaybackDuration:         o.span("playback_duration"),
+		LicenseDuration:          o.span("license_duration"),
+		RenewalDelay:             o.span("renewal_delay"),
+		RetryInterval:            o.span("retry_interval"),
+		MinRenewInterval:         o.span("min_renew_interval"),
+		RenewGrace:               o.span("renew_grace"),
+		RenewalRestartsPlayback:  o.flag("renewal_restarts_playback"),
+		RenewalCountsAsDownload:  o.flag("renewal_counts_as_download"),
+		RenewOverLimit:           o.optionalChoice("renew_over_limit", RenewOverLimitRefuse, RenewOverLimitAllow),
+		FailMode:                 o.optionalChoice("fail_mode", FailClosedMode, FailOpenMode),
+		FailOpenDuration:         o.span("fail_open_duration"),
+	}
+}
+
+// readLimit reads a number, or an object with max and warn_at.
+func readLimit(o *object, field string) *Limit {
+	raw, ok := o.take(field)
+	if !ok {
+		return nil
+	}
+	if len(raw) == 0 || raw[0] != '{' {
+		n, ok := o.number(field, 0, 1_000_000)
+		if !ok {
+			return nil
+		}
+		return &Limit{Max: n}
+	}
+	nested := o.object(field)
+	if nested == nil {
+		return nil
+	}
+	defer nested.close()
+	limit := &Limit{}
+	if _, given := nested.fields["max"]; !given {
+		o.p.add(nested.path("max"), "is missing")
+	}
+	limit.Max, _ = nested.number("max", 0, 1_000_000)
+	limit.WarnAt, _ = nested.number("warn_at", 0, 1_000_000)
+	return limit
+}
+
+func setSpan(s *Span, otherwise Span) {
+	if *s == 0 {
+		*s = otherwise
+	}
+}
+
+// JSON is the canonical form of the document.
+func (p *Policy) JSON() []byte { return canonical(p) }
+
+// Plan finds a plan by name.
+func (p *Policy) Plan(name string) (*Plan, bool) {
+	plan, ok := p.Plans[name]
+	return plan, ok
+}
+
+// PlanNames are the plans from the lowest rank to the highest.
+func (p *Policy) PlanNames() []string {
+	names := slices.Sorted(maps.Keys(p.Plans))
+	slices.SortStableFunc(names, func(a, b string) int { return p.Plans[a].Rank - p.Plans[b].Rank })
+	return names
+}
+
+// Rules are the rules of a title, looked up: each with where it comes from.
+type Rules struct {
+	levels  [3]*TitleRules // title, studio, defaults; nil where there is none
+	sources [3]string
+}
+
+// RulesFor are the rules of a title of a studio.
+func (p *Policy) RulesFor(title, studio string) Rules {
+	return Rules{
+		levels:  [3]*TitleRules{p.Titles[title], p.Studios[studio], &p.Defaults},
+		sources: [3]string{"title " + title, "studio " + studio, "defaults"},
+	}
+}
+
+// Limit finds a limit and where it comes from; nil means unlimited.
+func (r *Rules) Limit(field func(*TitleRules) *Limit) (*Limit, string) {
+	for i, level := range r.levels {
+		if level != nil {
+			if limit := field(level); limit != nil {
+				return limit, r.sources[i]
+			}
+		}
+	}
+	return nil, ""
+}
+
+// Span finds a duration and where it comes from; 0 means that it is absent.
+func (r *Rules) Span(field func(*TitleRules) Span) (Span, string) {
+	for i, level := range r.levels {
+		if level != nil {
+			if span := field(level); span != 0 {
+				return span, r.sources[i]
+			}
+		}
+	}
+	return 0, ""
+}
+
+// Flag finds a yes or no.
+func (r *Rules) Flag(field func(*TitleRules) *bool, otherwise bool) bool {
+	for _, level := range r.levels {
+		if level != nil {
+			if flag := field(level); flag != nil {
+				return *flag
+			}
+		}
+	}
+	return otherwise
+}
+
+// Choice finds a choice.
+func (r *Rules) Choice(field func(*TitleRules) string, otherwise string) string {
+	for _, level := range r.levels {
+		if level != nil {
+			if choice := field(level); choice != "" {
+				return choice
+			}
+		}
+	}
+	return otherwise
+}
+
+// Terms are the durations of a licence under these rules.
+func (r *Rules) Terms() Terms {
+	span := func(field func(*TitleRules) Span) Seconds { s, _ := r.Span(field); return s.Seconds() }
+	return Terms{
+		Persistent:       true,
+		RentalDuration:   span(func(t *TitleRules) Span { return t.RentalDuration }),
+		PlaybackDuration: span(func(t *TitleRules) Span { return t.PlaybackDuration }),
+		LicenseDuration:  span(func(t *TitleRules) Span { return t.LicenseDuration }),
+		RenewalDelay:     span(func(t *TitleRules) Span { return t.RenewalDelay }),
+		RetryInterval:    span(func(t *TitleRules) Span { return t.RetryInterval }),
+	}
+}
