@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -75,6 +76,7 @@ func (c *Consumer[T]) attempt(ctx context.Context, s *shardState, batch []*domai
 	}
 	defer tx.Rollback()
 	if at := tx.Checkpoint(); at != s.last {
+		s.acquit() // another instance has dealt with these events
 		s.moveTo(at)
 		c.waiter.reached(s.shard, at)
 		return errMoved
@@ -132,18 +134,21 @@ func (c *Consumer[T]) flowing(ctx context.Context, tx T, s *shardState, batch []
 	if len(parked) == 0 && len(s.suspects) == 0 {
 		return all, nil, nil
 	}
+	parked = maps.Clone(parked)
+	if parked == nil {
+		parked = make(map[domain.StreamID]Parked)
+	}
 	var parks []Parked
 	flowing := all[:0]
 	for _, event := range all {
-		if _, waits := parked[event.Stream]; waits {
-			continue
-		}
-		suspect, suspected := s.suspects[event.Stream]
-		switch {
-		case !suspected || event.Seq < suspect.FirstSeq:
-			flowing = append(flowing, event)
-		case event.Seq == suspect.FirstSeq:
+		_, waits := parked[event.Stream]
+		if suspect, is := s.suspects[event.Stream]; is && suspect.FirstSeq == event.Seq && !waits {
 			parks = append(parks, suspect)
+			parked[event.Stream] = suspect
+		}
+		// An event is left out only because its stream is parked already, or in this very transaction.
+		if _, waits := parked[event.Stream]; !waits {
+			flowing = append(flowing, event)
 		}
 	}
 	return flowing, parks, nil

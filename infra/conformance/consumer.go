@@ -92,6 +92,7 @@ func Consumer[T projector.Tx](t *testing.T, factory func(t testing.TB) ConsumerS
 		{"goes on when a stray message does not fit the log", strayMessage[T]},
 		{"waits until a position is applied", waits[T]},
 		{"says that a stream is parked instead of waiting", waitsForParked[T]},
+		{"says that a stream was parked while it was waited for", waitsForParkedMeanwhile[T]},
 		{"is not held by a slow model", slowModel[T](factory)},
 		{"runs by itself, with two instances at once", runs[T]},
 	}

@@ -596,6 +596,27 @@ func waitsForParked[T projector.Tx](s *scene[T]) {
 	}
 }
 
+// waitsForParkedMeanwhile: the stream is parked after the wait has begun.
+func waitsForParkedMeanwhile[T projector.Tx](s *scene[T]) {
+	c := s.instance(projector.Config{})
+	s.settle(c)
+	e := s.log.claim(1, line{"x", kindPoison}, line{"a", kindCounted})
+	begun, done := make(chan struct{}, 10), make(chan error)
+	c.store.on(func(o op) error {
+		if o == opLookUp {
+			begun <- struct{}{}
+		}
+		return nil
+	})
+	go func() { done <- c.WaitFor(s.ctx, e.Events[0].Position, customer(1, "x")) }()
+	<-begun
+	c.Offer(e)
+	s.steps(c, 1)
+	if err := <-done; !errors.Is(err, projector.ErrParked) {
+		s.Errorf("waiting for a stream that was parked meanwhile: %v", err)
+	}
+}
+
 // quick is a configuration for tests that run consumers by themselves.
 var quick = projector.Config{
 	QuietMin: 2 * time.Millisecond, QuietMax: 20 * time.Millisecond,

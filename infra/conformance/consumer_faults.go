@@ -14,6 +14,7 @@ type op string
 
 const (
 	opCheckpoints op = "checkpoints"
+	opLookUp      op = "look up a parked stream"
 	opBegin       op = "begin"
 	opParked      op = "parked"
 	opPark        op = "park"
@@ -114,6 +115,9 @@ func (g *guardedStore[T]) Parked(ctx context.Context, after domain.StreamID, lim
 }
 
 func (g *guardedStore[T]) ParkedStream(ctx context.Context, stream domain.StreamID) (projector.Parked, bool, error) {
+	if err := g.at(opLookUp); err != nil {
+		return projector.Parked{}, false, err
+	}
 	return g.inner.ParkedStream(ctx, stream)
 }
 

@@ -56,6 +56,7 @@ type schedule[T projector.Tx] struct {
 	instances []*instance[T]
 	messages  []*domain.Entry // published and perhaps not delivered
 	trouble   float64         // how likely something goes wrong at a moment of a transaction
+	within    bool            // one instance works within the other's transaction
 	acts      []string        // what was done, for a failure's report
 }
 
@@ -94,6 +95,11 @@ func (r *schedule[T]) strike(i int, o op) error {
 		r.acts = append(r.acts, fmt.Sprintf("%d fails at %s", i, o))
 		return fmt.Errorf("%w: %w", projector.ErrTransient, errFlaky)
 	case 2:
+		if r.within {
+			return nil
+		}
+		r.within = true
+		defer func() { r.within = false }()
 		r.acts = append(r.acts, fmt.Sprintf("the other works while %d is at %s", i, o))
 		ctx, cancel := contextFor(r.ctx)
 		defer cancel()
