@@ -29,6 +29,7 @@ type App struct {
 	vault     Vault
 	signer    Signer
 	impact    Impact
+	forwarder Forwarder
 	emergency *emergency
 	clock     Clock
 	logger    *slog.Logger
@@ -43,7 +44,14 @@ type Submitter interface {
 	Load(ctx context.Context, stream domain.StreamID) (Version, error)
 }
 
-// Dependencies are what the command side works with. Impact, Metrics, Clock and Logger may be nil.
+// Forwarder hands a command to the process that writes its shard, once.
+type Forwarder interface {
+	// Forward has the process give the command to its own App. The command is a pointer to one of this package's
+	// commands. An error that wraps ErrUnavailable means that the process was not reached.
+	Forward(ctx context.Context, writer string, command any) (Result, error)
+}
+
+// Dependencies are what the command side works with. Impact, Forwarder, Clock, Logger and Metrics may be nil.
 type Dependencies struct {
 	Writer    Submitter
 	Books     *Books
@@ -52,6 +60,7 @@ type Dependencies struct {
 	Signer    Signer
 	Impact    Impact // nil: a dry run of a withdrawal or policy is ErrUnavailable
 	FailOpen  FailOpen
+	Forwarder Forwarder // nil: this process writes every shard itself
 	Clock     Clock
 	Logger    *slog.Logger
 	Metrics   *Metrics
@@ -83,7 +92,7 @@ func NewApp(d Dependencies) (*App, error) {
 		d.Metrics = NewMetrics(nil)
 	}
 	a := &App{
-		writer: d.Writer, books: d.Books, reference: d.Reference, vault: d.Vault, signer: d.Signer, impact: d.Impact,
+		writer: d.Writer, books: d.Books, reference: d.Reference, vault: d.Vault, signer: d.Signer, impact: d.Impact, forwarder: d.Forwarder,
 		clock: d.Clock, logger: d.Logger, metrics: d.Metrics,
 	}
 	a.emergency = newEmergency(a, d.FailOpen)

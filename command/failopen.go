@@ -38,7 +38,7 @@ func (c FailOpen) withDefaults() FailOpen {
 
 // mayFailOpen tells whether a request failed for want of the books, and not of the caller's patience.
 func (a *App) mayFailOpen(ctx context.Context, r *request, err error) bool {
-	return !r.dryRun && ctx.Err() == nil && errors.Is(err, ErrUnreadable)
+	return !r.dryRun && ctx.Err() == nil && (errors.Is(err, ErrUnreadable) || errors.Is(err, ErrDiffers))
 }
 
 // grantedWithoutBooks tells whether a command was answered by a grant without the books: its repeat must get that

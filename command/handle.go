@@ -41,14 +41,19 @@ func (a *App) handle(ctx context.Context, r request) (result Result, err error) 
 	begin := time.Now()
 	defer func() { a.observe(ctx, &r, &result, err, time.Since(begin)) }()
 	s := Submission{
-		Stream: r.stream, Meta: *r.meta, RequestHash: r.hash, KeyBound: r.bound && !r.dryRun, Decider: &r, Forwardable: r.command,
+		Stream: r.stream, Meta: *r.meta, RequestHash: r.hash, KeyBound: r.bound && !r.dryRun, Decider: &r,
+	}
+	if a.forwarder != nil && r.command != nil {
+		s.Forward = func(ctx context.Context, writer string) (Result, error) {
+			return a.forwarder.Forward(ctx, writer, r.command)
+		}
 	}
 	if r.dryRun {
 		s.Kind = KindDryRun
 	}
 	result, err = a.writer.Submit(ctx, s)
 	if err != nil {
-		return Result{}, err
+		return Result{}, invalid(err, "")
 	}
 	return a.complete(result)
 }

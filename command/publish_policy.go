@@ -9,7 +9,8 @@ import (
 )
 
 // PublishPolicy puts a version of a policy document in force from a moment on. The versions of a document are 1, 2,
-// 3…; version 1 is in the program. A version is never changed: to undo one, publish the one before it again.
+// 3…; version 1 is in the program. A version is never changed: to undo one, publish the one before it again. In force is
+// the highest version whose moment has come.
 type PublishPolicy struct {
 	Meta
 	Policy        string    // default, device-types
@@ -19,7 +20,7 @@ type PublishPolicy struct {
 }
 
 // A policy may be said to take effect this long before it is published: what a clock may be off, and a form take to
-// fill in. What was decided before it was published stays decided.
+// fill in. It takes effect at once then: what was decided before stays decided.
 const effectiveTolerance = 5 * time.Minute
 
 func (c *PublishPolicy) check() error {
@@ -38,10 +39,75 @@ func (c *PublishPolicy) check() error {
 	return f.err()
 }
 
-// PublishPolicy records the next version of the document, after checking all of it.
+// PublishPolicy checks the whole document, every error named, and records it as the next version.
 func (a *App) PublishPolicy(ctx context.Context, c PublishPolicy) (Result, error) {
 	if err := c.check(); err != nil {
 		return Result{}, err
 	}
-	return Result{}, fmt.Errorf("not reached: %w", ErrUnavailable)
+	ask := domain.PublishRequest{EffectiveFrom: c.EffectiveFrom.UTC().Truncate(time.Microsecond)}
+	document, policy, err := readDocument(c.Policy, c.Document)
+	if err != nil {
+		return Result{}, err
+	}
+	ask.Document = document
+	if c.DryRun {
+		return a.policyImpact(ctx, c.Policy, policy)
+	}
+	result, err := a.handle(ctx, request{
+		name: "publish_policy", meta: &c.Meta, stream: domain.PolicyStream(c.Policy), command: &c,
+		hash: hashOf("publish_policy").text(c.Policy).text(string(document)).time(ask.EffectiveFrom).sum(),
+		stand: func(state domain.Aggregate, m domain.Moment) (domain.Verdict, error) {
+			versions, ok := state.(*domain.PolicyVersions)
+			if !ok {
+				return domain.Verdict{}, fmt.Errorf("stream of policy %s holds %T", c.Policy, state)
+			}
+			if err := takesEffectInTime(ask.EffectiveFrom, m.Now); err != nil {
+				return domain.Verdict{}, err
+			}
+			return versions.Publish(m, ask)
+		},
+	})
+	return a.knowing(ctx, result, err)
+}
+
+// takesEffectInTime refuses a moment that is too far gone or too far away.
+func takesEffectInTime(from, now time.Time) error {
+	switch {
+	case from.IsZero():
+		return nil
+	case from.Before(now.Add(-effectiveTolerance)):
+		return FieldErrors{{Field: "effective_from", Problem: fmt.Sprintf("is %s, which has passed (it is %s)",
+			from.Format(time.RFC3339), now.Format(time.RFC3339))}}
+	}
+	return withinHorizon("effective_from", from, now)
+}
+
+func (a *App) policyImpact(ctx context.Context, name string, policy *domain.Policy) (Result, error) {
+	if policy == nil {
+		return Result{}, FieldErrors{{Field: "dry_run", Problem: "tells nothing of device types: only the policy \"default\" limits customers"}}
+	}
+	if a.impact == nil {
+		return Result{}, fmt.Errorf("whom a policy would touch is known to the read models only: %w", ErrUnavailable)
+	}
+	touched, err := a.impact.PolicyImpact(ctx, policy)
+	if err != nil {
+		return Result{}, fmt.Errorf("whom the policy would touch: %w", err)
+	}
+	return Result{Stream: domain.PolicyStream(name), Impact: &touched}, nil
+}
+
+// readDocument checks a document and gives its canonical form, and the policy if it is one.
+func readDocument(name string, document []byte) (canonical []byte, policy *domain.Policy, err error) {
+	if name == domain.PolicyDeviceTypes {
+		types, err := domain.ParseDeviceTypes(document)
+		if err != nil {
+			return nil, nil, invalid(err, "document.")
+		}
+		return types.JSON(), nil, nil
+	}
+	policy, err = domain.ParsePolicy(document)
+	if err != nil {
+		return nil, nil, invalid(err, "document.")
+	}
+	return policy.JSON(), policy, nil
 }

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -19,7 +20,6 @@ const (
 	MaxCaseRunes       = 128               // a case number
 	MaxActorBytes      = 256               // an actor's id
 	MaxCorrelation     = 256               // bytes of a request id
-	MaxQualityBytes    = 32                // the name of a quality
 	MaxSizeBytes       = 1 << 40           // of a download: one tebibyte
 	MaxPositionSeconds = 1_000_000         // inside a title: more than eleven days
 	MaxExceptionUses   = 1000              // of one exception
@@ -33,7 +33,8 @@ const maxHorizon = 10 * 366 * 24 * time.Hour
 
 var (
 	reasonCodes = domain.ReasonCodes()
-	maturities  = []string{"kids", "teen", "adult"}
+	maturities  = []string{domain.MaturityKids, domain.MaturityTeen, domain.MaturityAdult}
+	qualities   = domain.Qualities()
 	triggers    = []string{domain.TriggerUser, domain.TriggerAuto}
 )
 
@@ -55,6 +56,24 @@ func (e FieldErrors) Unwrap() []error {
 		errs[i] = f
 	}
 	return errs
+}
+
+// invalid turns what the domain says of fields into FieldErrors; any other error stays as it is.
+func invalid(err error, prefix string) error {
+	if document, ok := errors.AsType[domain.DocumentErrors](err); ok {
+		fields := make(FieldErrors, len(document))
+		for i, e := range document {
+			fields[i] = &domain.FieldError{Field: prefix + e.Field, Problem: e.Problem}
+		}
+		return fields
+	}
+	if _, ok := errors.AsType[FieldErrors](err); ok {
+		return err
+	}
+	if e, ok := errors.AsType[*domain.FieldError](err); ok {
+		return FieldErrors{{Field: prefix + e.Field, Problem: e.Problem}}
+	}
+	return err
 }
 
 // form collects what is wrong with a command's fields.
@@ -167,13 +186,6 @@ func isCountry(code string) bool {
 	}
 	region, err := language.ParseRegion(code)
 	return err == nil && region.IsCountry() && region.String() == code
-}
-
-// quality wants the name of a quality, as in "hd" or "uhd-hdr10+".
-func (f *form) quality(field, name string) {
-	if len(name) > MaxQualityBytes || !plainASCII(name) {
-		f.add(field, "is longer than %d bytes, or holds other than ASCII", MaxQualityBytes)
-	}
 }
 
 // moment wants a time that can be meant: one that can be written in RFC 3339. How far off it may be is checked against
