@@ -38,7 +38,7 @@ func (c *AcquireLicense) check() error {
 	f.optionalID("profile_id", c.ProfileID)
 	f.optionalChoice("maturity", c.Maturity, maturities...)
 	f.optionalChoice("trigger", c.Trigger, triggers...)
-	f.quality("quality", c.Quality)
+	f.optionalChoice("quality", c.Quality, qualities...)
 	f.between("size_bytes", c.SizeBytes, 0, MaxSizeBytes)
 	return f.err()
 }
@@ -55,7 +55,7 @@ func (a *App) AcquireLicense(ctx context.Context, c AcquireLicense) (Result, err
 	}
 	ask := domain.AcquireRequest{
 		DeviceID: c.DeviceID, DeviceType: c.DeviceType, DeviceName: name.sealed, DeviceNameDigest: name.digest,
-		TitleID: c.TitleID, Country: c.Country, ProfileID: c.ProfileID, Maturity: orElse(c.Maturity, "adult"),
+		TitleID: c.TitleID, Country: c.Country, ProfileID: c.ProfileID, Maturity: orElse(c.Maturity, domain.MaturityAdult),
 		Trigger: orElse(c.Trigger, domain.TriggerUser), Quality: c.Quality, SizeBytes: c.SizeBytes, KeyID: a.signer.KeyID(),
 	}
 	r := request{

@@ -155,10 +155,7 @@ func (f *ReferenceFollower) past(ctx context.Context, catalogue string, known fu
 	}
 	changes := f.changes[:len(f.changes):len(f.changes)]
 	f.giveBack()
-	ref, err := newReference()
-	if err != nil {
-		return nil, err
-	}
+	ref := newReference()
 	for i := range changes {
 		if !known(&changes[i]) {
 			break
@@ -240,10 +237,7 @@ func (f *ReferenceFollower) applyAll(entries []domain.Entry) error {
 		return nil
 	}
 	if ref == nil {
-		var err error
-		if ref, err = newReference(); err != nil {
-			return err
-		}
+		ref = newReference()
 	}
 	next := ref.clone()
 	last, changes := f.last, f.changes

@@ -38,20 +38,12 @@ func newest[T any](versions []inForce[T], at time.Time) *inForce[T] {
 }
 
 // newReference is what the program itself knows.
-func newReference() (*Reference, error) {
-	policy, err := domain.ParsePolicy(domain.EmbeddedPolicy())
-	if err != nil {
-		return nil, fmt.Errorf("the program's own policy: %w", err)
-	}
-	types, err := domain.ParseDeviceTypes(domain.EmbeddedDeviceTypes())
-	if err != nil {
-		return nil, fmt.Errorf("the program's own device types: %w", err)
-	}
+func newReference() *Reference {
 	return &Reference{
-		policies:    []inForce[*domain.Policy]{{version: 1, document: policy}},
-		deviceTypes: []inForce[*domain.DeviceTypes]{{version: 1, document: types}},
+		policies:    []inForce[*domain.Policy]{{version: 1, document: domain.DefaultPolicy()}},
+		deviceTypes: []inForce[*domain.DeviceTypes]{{version: 1, document: domain.DefaultDeviceTypes()}},
 		withdrawals: map[string]*domain.Withdrawals{},
-	}, nil
+	}
 }
 
 // clone shares what never changes; what apply adds to the copy is not seen in the original.
