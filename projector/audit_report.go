@@ -1,0 +1,109 @@
+package projector
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+)
+
+// AuditReport is what an audit looked at, and what it found.
+type AuditReport struct {
+	Shards      []AuditedShard
+	Models      []AuditedModel
+	Parked      []AuditedParked
+	Histories   int // streams whose history was compared
+	Recomputed  int // streams whose rows were made anew, counted for each model
+	Differences []Difference
+	More        int // differences that were found and are not listed
+}
+
+// AuditedShard is how far the log of a shard was walked.
+type AuditedShard struct {
+	Shard   int
+	Head    uint64 // index of the newest entry
+	Derived uint64 // the histories' progress
+	Entries uint64 // walked
+	Events  uint64 // in them
+}
+
+// AuditedModel is how far a read model was in a shard when the audit began.
+type AuditedModel struct {
+	Model   string
+	Shard   int
+	Applied uint64
+	Tail    uint64
+	Lag     uint64 // entries; not a difference: the model is behind, and not wrong
+}
+
+// AuditedParked is a parked stream of a read model. It is not a difference either: it waits to be retried.
+type AuditedParked struct {
+	Model  string
+	Parked Parked
+}
+
+// Difference is something that does not agree.
+type Difference struct {
+	What  string // chain, stream, history, checkpoint, parked, rows
+	Where string // a shard, a stream, a read model
+	Says  string
+}
+
+func (d Difference) String() string { return d.What + ": " + d.Where + ": " + d.Says }
+
+// maxDifferences are listed; more are only counted.
+const maxDifferences = 100
+
+func (a *audit) differs(what, where, format string, args ...any) {
+	if len(a.report.Differences) >= maxDifferences {
+		a.report.More++
+		return
+	}
+	a.report.Differences = append(a.report.Differences, Difference{What: what, Where: where, Says: fmt.Sprintf(format, args...)})
+}
+
+// Clean tells whether everything agrees.
+func (r AuditReport) Clean() bool { return len(r.Differences) == 0 }
+
+// AtTails tells whether every read model has applied everything, and nothing is parked.
+func (r AuditReport) AtTails() bool {
+	for _, model := range r.Models {
+		if model.Lag > 0 {
+			return false
+		}
+	}
+	return len(r.Parked) == 0
+}
+
+// Print writes the report for people.
+func (r AuditReport) Print(w io.Writer) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, s := range r.Shards {
+		fmt.Fprintf(table, "log\tshard %d\t%d entries\t%d events\thistories derived up to %d\n", s.Shard, s.Entries, s.Events, s.Derived)
+	}
+	for _, m := range r.Models {
+		fmt.Fprintf(table, "%s\tshard %d\tapplied %d of %d\tlag %d\t\n", m.Model, m.Shard, m.Applied, m.Tail, m.Lag)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "compared: %d histories with the log, %d times the rows of a stream with its events\n", r.Histories, r.Recomputed)
+	for _, p := range r.Parked {
+		if err == nil {
+			_, err = fmt.Fprintf(w, "parked in %s: %s at seq %d since %s, attempts %d: %s\n", p.Model, p.Parked.Stream, p.Parked.FirstSeq,
+				p.Parked.Since.UTC().Format("2006-01-02T15:04:05Z"), p.Parked.Attempts, p.Parked.Reason)
+		}
+	}
+	for _, d := range r.Differences {
+		if err == nil {
+			_, err = fmt.Fprintln(w, "DIFFERS "+d.String())
+		}
+	}
+	switch {
+	case err != nil:
+	case r.More > 0:
+		_, err = fmt.Fprintf(w, "DIFFERS and %d more\n", r.More)
+	case r.Clean():
+		_, err = fmt.Fprintln(w, "clean: no differences")
+	}
+	return err
+}

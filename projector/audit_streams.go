@@ -1,0 +1,270 @@
+package projector
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+
+	"carryon/domain"
+)
+
+// digest is over the events of a stream, in order.
+type digest [16]byte
+
+// with is the digest after one more event: over all that was recorded of it.
+func (d digest) with(e *domain.Event) digest {
+	text := func(b []byte, s string) []byte { return append(binary.AppendUvarint(b, uint64(len(s))), s...) }
+	position := func(b []byte, p domain.Position) []byte {
+		b = binary.AppendVarint(b, int64(p.Shard))
+		b = binary.AppendUvarint(b, p.Index)
+		return binary.AppendVarint(b, int64(p.Place))
+	}
+	b := slices.Grow(d[:], 512+len(e.Payload))
+	b = binary.AppendUvarint(b, e.Seq)
+	b = position(position(b, e.Position), e.Previous)
+	b = binary.AppendVarint(b, int64(e.SchemaVersion))
+	b = binary.AppendVarint(b, e.OccurredAt.UnixMicro())
+	b = binary.AppendVarint(b, e.RecordedAt.UnixMicro())
+	for _, s := range []string{
+		e.ID, string(e.Stream), e.Type, e.CommandID, e.RequestHash, e.Correlation, e.Causation,
+		e.Actor.ID, string(e.Actor.Role), e.Versions.Catalogue,
+	} {
+		b = text(b, s)
+	}
+	for _, n := range []int{e.Versions.Policy, e.Versions.Plan, e.Versions.DeviceTypes} {
+		b = binary.AppendVarint(b, int64(n))
+	}
+	b = binary.AppendUvarint(b, e.Versions.Reference)
+	sum := sha256.Sum256(append(b, e.Payload...))
+	return digest(sum[:16])
+}
+
+// sample picks n of the sorted streams, always the same ones for a seed, and keeps them sorted.
+func sample(streams []domain.StreamID, n int, seed uint64) []domain.StreamID {
+	random := rand.New(rand.NewPCG(seed, 0))
+	picked := make([]domain.StreamID, 0, n)
+	for i, stream := range streams {
+		if random.IntN(len(streams)-i) < n-len(picked) {
+			picked = append(picked, stream)
+		}
+	}
+	return picked
+}
+
+// compareHistories reads the histories of streams: up to what is said to be derived they must be what the log has. What
+// they hold beyond is not said to be whole yet.
+func (a *audit) compareHistories(ctx context.Context) error {
+	streams := a.sampled()
+	for i, id := range streams {
+		stream, where := a.streams[id], string(id)
+		var seq uint64
+		var sum digest
+		err := a.eachOfHistory(ctx, id, func(event *domain.Event) bool {
+			if event.Seq != seq+1 {
+				a.differs("history", where, "seq %d follows on seq %d", event.Seq, seq)
+				seq = stream.derived // named already
+				sum = stream.derivedDigest
+				return false
+			}
+			seq++
+			sum = sum.with(event)
+			return seq < stream.derived
+		})
+		switch {
+		case err != nil:
+			return err
+		case seq < stream.derived:
+			a.differs("history", where, "it ends at seq %d, and should go to seq %d at least", seq, stream.derived)
+		case seq == stream.derived && sum != stream.derivedDigest:
+			if err := a.locate(ctx, id); err != nil {
+				return err
+			}
+		}
+		a.report.Histories++
+		a.Progress("histories", int64(i+1), int64(len(streams)))
+	}
+	return nil
+}
+
+// eachOfHistory calls f with a stream's events until it returns false.
+func (a *audit) eachOfHistory(ctx context.Context, id domain.StreamID, f func(*domain.Event) bool) error {
+	for next := uint64(1); ; {
+		events, err := a.Histories.ReadStream(ctx, id, next, auditPage)
+		if errors.Is(err, ErrHistoryDiffers) {
+			a.differs("history", string(id), "from seq %d on: %v", next, err)
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading the history of %s from seq %d on: %w", id, next, err)
+		}
+		for i := range events {
+			if !f(&events[i]) {
+				return nil
+			}
+			next = events[i].Seq + 1
+		}
+		if len(events) == 0 {
+			return nil
+		}
+	}
+}
+
+// locate finds the first event whose history is not what the log has, by reading each event's entry.
+func (a *audit) locate(ctx context.Context, id domain.StreamID) error {
+	found, position := false, domain.Position{}
+	var failed error
+	err := a.eachOfHistory(ctx, id, func(event *domain.Event) bool {
+		var entries []domain.Entry
+		if entries, failed = a.Log.Read(ctx, a.streams[id].shard, event.Position.Index, 1); failed != nil {
+			return false
+		}
+		position = event.Position
+		found = len(entries) == 0 || entries[0].Index != position.Index || position.Place >= len(entries[0].Events) ||
+			digest{}.with(&entries[0].Events[position.Place]) != digest{}.with(event)
+		if found {
+			a.differs("history", string(id), "seq %d is not what the log has at %s/%d", event.Seq, position, position.Place)
+		}
+		return !found
+	})
+	if err == nil && failed == nil && !found {
+		a.differs("history", string(id), "it is not what the log has")
+	}
+	return errors.Join(err, failed)
+}
+
+// compareParked checks that parked streams are parked at events that exist and that the model has passed.
+func (a *audit) compareParked(ctx context.Context) error {
+	for _, model := range a.Models {
+		for p, err := range allParked(ctx, model.Store) {
+			if err != nil {
+				return fmt.Errorf("listing the parked streams of %s: %w", model.Name, err)
+			}
+			a.report.Parked = append(a.report.Parked, AuditedParked{Model: model.Name, Parked: p})
+			a.compareOneParked(model.Name, p)
+		}
+	}
+	return nil
+}
+
+func (a *audit) compareOneParked(model string, p Parked) {
+	stream := a.streams[p.Stream]
+	for _, walked := range a.report.Shards {
+		if walked.Shard == p.Shard && p.Position.Index > walked.Head {
+			return // parked while the audit was under way
+		}
+	}
+	switch {
+	case stream == nil:
+		a.differs("parked", model, "%s is parked and not in the log", p.Stream)
+	case p.FirstSeq > stream.seq:
+		a.differs("parked", model, "%s is parked at seq %d and ends at seq %d in the log", p.Stream, p.FirstSeq, stream.seq)
+	case p.Shard != stream.shard || p.Position.Shard != stream.shard:
+		a.differs("parked", model, "%s is parked in shard %d, at %s, and is in shard %d", p.Stream, p.Shard, p.Position, stream.shard)
+	}
+}
+
+// compareRows makes the rows of streams anew.
+func (a *audit) compareRows(ctx context.Context) error {
+	streams := a.sampled()
+	for m := range a.Models {
+		model := &a.Models[m]
+		if model.Rows == nil {
+			continue
+		}
+		for i, id := range streams {
+			if err := a.compareStream(ctx, model, id); err != nil {
+				return fmt.Errorf("comparing %s in %s: %w", id, model.Name, err)
+			}
+			a.report.Recomputed++
+			a.Progress("rows of "+model.Name, int64(i+1), int64(len(streams)))
+		}
+		if self, can := model.Rows.(SelfAuditable); can {
+			words, err := self.AuditItself(ctx)
+			if err != nil {
+				return fmt.Errorf("comparing %s with itself: %w", model.Name, err)
+			}
+			a.rowsDiffer(model.Name, "as a whole", words)
+		}
+	}
+	return nil
+}
+
+// compareStream compares the rows of one stream. A model that works meanwhile may have applied more than it had when it
+// was asked; then it is asked again.
+func (a *audit) compareStream(ctx context.Context, model *AuditedStore, id domain.StreamID) error {
+	const tries = 5
+	for try := 1; ; try++ {
+		events, err := a.appliedEvents(ctx, model, id)
+		if err != nil {
+			return err
+		}
+		words, err := model.Rows.AuditStream(ctx, id, events)
+		if err != nil {
+			return err
+		}
+		if len(words) == 0 {
+			return nil
+		}
+		again, err := a.appliedEvents(ctx, model, id)
+		if err != nil {
+			return err
+		}
+		if len(again) == len(events) || try == tries {
+			a.rowsDiffer(model.Name, string(id), words)
+			return nil
+		}
+	}
+}
+
+func (a *audit) rowsDiffer(model, where string, words []string) {
+	for _, said := range words {
+		a.differs("rows", model+" "+where, "%s", said)
+	}
+}
+
+// appliedEvents are the events of a stream that a model has applied: up to its checkpoint, and before the first failed
+// one when it is parked.
+func (a *audit) appliedEvents(ctx context.Context, model *AuditedStore, id domain.StreamID) ([]domain.Event, error) {
+	shard := a.streams[id].shard
+	checkpoints, err := model.Store.Checkpoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	parked, is, err := model.Store.ParkedStream(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var events []domain.Event
+	take := func(event *domain.Event) bool {
+		if event.Position.Index > checkpoints[shard].Index || is && event.Seq >= parked.FirstSeq {
+			return false
+		}
+		if event.Seq == uint64(len(events))+1 {
+			events = append(events, *event)
+		}
+		return true
+	}
+	derived, err := a.Histories.Progress(ctx, shard)
+	if err == nil {
+		err = a.eachOfHistory(ctx, id, take)
+	}
+	for from := derived + 1; err == nil && from <= checkpoints[shard].Index; {
+		var entries []domain.Entry
+		if entries, err = a.Log.Read(ctx, shard, from, auditPage); err != nil || len(entries) == 0 {
+			break
+		}
+		for i := range entries {
+			for j := range entries[i].Events {
+				if event := &entries[i].Events[j]; event.Stream == id {
+					take(event)
+				}
+			}
+		}
+		from = entries[len(entries)-1].Index + 1
+	}
+	return events, err
+}
