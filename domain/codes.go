@@ -39,6 +39,8 @@ const (
 	RuleProfile           = "profile_maturity"
 	RuleDeviceType        = "device_type"
 	RuleDeviceBlocked     = "device_blocked"
+	RulePlanQuality       = "plan_quality"
+	RuleDeviceQuality     = "device_quality"
 	RuleDevices           = "max_download_devices"
 	RuleReplacements      = "device_replacements_per_30d"
 	RuleActivePerDevice   = "max_active_per_device"

@@ -50,6 +50,9 @@ const (
 	// RememberDeviceUses is how long downloads of a device, removals and registrations are kept.
 	RememberDeviceUses Seconds = 33 * 24 * 3600
 
+	// MaxUsePeriod is the longest window that uses can be counted in.
+	MaxUsePeriod Seconds = 366 * 24 * 3600
+
 	maxRefusals   = 16   // remembered; the oldest is forgotten first
 	maxEnded      = 1024 // ended licences that are kept; those that ended first are forgotten first
 	maxUses       = 4096 // of one title or one device that are kept, the newest

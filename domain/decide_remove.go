@@ -18,27 +18,31 @@ func (c *Customer) RemoveDevice(m Moment, deviceID string, reason *Reason) (Verd
 	if err != nil || !d.registered {
 		return Verdict{}, err
 	}
-	return c.record(m, nil, c.removed(m, d, "", reason, nil)...), nil
+	return c.record(m, nil, c.removed(m, d, &DeviceRemoved{CountsAsReplacement: countsAsReplacement(m.Actor.Role), Reason: reason}, nil)...), nil
 }
 
-// removed appends the releases and the removal.
-func (c *Customer) removed(m Moment, d *device, replacedBy string, reason *Reason, events []NewEvent) []NewEvent {
+// removed appends the releases and the removal, whose subject it fills in.
+func (c *Customer) removed(m Moment, d *device, removal *DeviceRemoved, events []NewEvent) []NewEvent {
 	now := instantOf(m.Now)
-	cause := CauseDeviceRemoved
-	if replacedBy != "" {
-		cause = CauseDeviceReplaced
-	}
+	removal.Subject = c.aboutDevice(d)
 	releases := 0
 	for _, l := range c.licenses {
 		if l.subject.DeviceID != d.id || l.endedAt != 0 || l.ownEnding().passed(now) || releases == maxReleases {
 			continue
 		}
-		events = append(events, c.released(m, l, cause, RemovalPending))
+		events = append(events, c.released(m, l, removal.cause(), RemovalPending))
 		releases++
 	}
-	return append(events, NewEvent{Payload: &DeviceRemoved{
-		Subject: c.aboutDevice(d), ReplacedBy: replacedBy, CountsAsReplacement: countsAsReplacement(m.Actor.Role), Reason: reason,
-	}})
+	return append(events, NewEvent{Payload: removal})
 }
 
+// cause is that of the releases that go with the removal.
+func (e *DeviceRemoved) cause() string {
+	if e.ReplacedBy != "" {
+		return CauseDeviceReplaced
+	}
+	return CauseDeviceRemoved
+}
+
+// countsAsReplacement: what support or the system removes does not use up the customer's replacements.
 func countsAsReplacement(by Role) bool { return by == RoleDevice || by == RoleService }

@@ -100,7 +100,7 @@ func (c *Customer) Apply(e *Event) error {
 			})
 		}
 	default:
-		return fmt.Errorf("folding %s at %d: %w: %s does not belong to a customer", e.Stream, e.Seq, ErrUnknownEventType, e.Type)
+		return misplaced(e)
 	}
 	c.refusals = nil
 	c.advance(e.Seq, recorded)
@@ -181,16 +181,12 @@ func (c *Customer) deviceRemoved(p *DeviceRemoved, recorded instant) {
 	if p.CountsAsReplacement {
 		c.removals = insertedInstant(c.removals, recorded)
 	}
-	cause := CauseDeviceRemoved
-	if p.ReplacedBy != "" {
-		cause = CauseDeviceReplaced
-	}
 	c.licenses = change(c.licenses, func(l *license) *license {
 		if l.subject.DeviceID != p.DeviceID || l.endedAt != 0 || l.ownEnding().passed(recorded) {
 			return l
 		}
 		ended := *l
-		ended.endedAt, ended.cause, ended.removal = recorded, cause, RemovalPending
+		ended.endedAt, ended.cause, ended.removal = recorded, p.cause(), RemovalPending
 		return &ended
 	})
 	c.pruneEnded()

@@ -29,8 +29,8 @@ type license struct {
 
 	endedAt  instant // released or revoked; 0: not
 	revoked  bool
-	cause    string // of a release, or reason code of a revocation
-	removal  string // RemovalNone, RemovalPending, RemovalConfirmed
+	cause    string  // of a release, or reason code of a revocation
+	removal  string  // RemovalNone, RemovalPending, RemovalConfirmed
 	expiryAt instant // of the LicenseExpired that was recorded and still stands
 
 	plays     []playMark // reported, newest last

@@ -211,9 +211,13 @@ func foldable[P Payload](e *Event, seq uint64) (P, error) {
 	}
 	p, ok := data.(P)
 	if !ok {
-		return none, fmt.Errorf("folding %s at %d: %w: %s does not belong here", e.Stream, e.Seq, ErrUnknownEventType, e.Type)
+		return none, misplaced(e)
 	}
 	return p, nil
+}
+
+func misplaced(e *Event) error {
+	return fmt.Errorf("folding %s at %d: %w: %s does not belong there", e.Stream, e.Seq, ErrUnknownEventType, e.Type)
 }
 
 // checkCountry wants two capital letters, as ISO 3166 has them.

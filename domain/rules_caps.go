@@ -1,0 +1,100 @@
+package domain
+
+import "slices"
+
+// Caps count what is held at a time. A place is free again when its licence is released, revoked or expired.
+
+func (h *hearing) planLimit(field func(*Plan) *Limit) (*Limit, string) {
+	if h.plan == nil {
+		return nil, ""
+	}
+	return field(h.plan), h.planSource()
+}
+
+// limit writes down what is used of a limit, and tells whether one more is too many. A grant that leaves few warns.
+func (h *hearing) limit(r *RuleResult, used int64, limit *Limit, source string) bool {
+	r.Used = h.number(used)
+	if limit == nil {
+		return false
+	}
+	r.Limit, r.Source = h.number(limit.Max), source
+	if used >= limit.Max {
+		return true
+	}
+	if left := limit.Max - used - 1; left <= limit.WarnAt && limit.WarnAt > 0 {
+		r.Outcome = RuleWarn
+	}
+	return false
+}
+
+// activePerDevice caps the active downloads on a device.
+func (h *hearing) activePerDevice() {
+	limit, source := h.planLimit(func(p *Plan) *Limit { return p.MaxActivePerDevice })
+	h.cap(RuleActivePerDevice, CodeActiveDownloadLimit, ScopeDevice, h.subject.DeviceID, limit, source)
+}
+
+// activePerStudio caps the active downloads of a studio's titles, over all devices.
+func (h *hearing) activePerStudio() {
+	if !h.known {
+		return
+	}
+	limit, source := h.rules.Limit(func(t *TitleRules) *Limit { return t.MaxActivePerStudio })
+	h.cap(RuleActivePerStudio, CodeStudioLimitReached, ScopeStudio, h.subject.Studio, limit, source)
+}
+
+func (h *hearing) cap(rule, code, kind, id string, limit *Limit, source string) {
+	r := h.look(rule, code, kind, id)
+	used := h.c.countActive(kind, id, h.ref, h.now)
+	if !h.limit(r, used, limit, source) {
+		if r.Outcome == RuleWarn {
+			r.Detail = left(limit.Max-used-1, 0, nil)
+		}
+		return
+	}
+	ends := make([]instant, 0, used)
+	for _, l := range h.c.licenses {
+		if !l.in(kind, id) || !l.active(h.ref, h.now) {
+			continue
+		}
+		end := l.ending(h.ref).at
+		ends = append(ends, end)
+		r.HeldBy = append(r.HeldBy, Holder{
+			Kind: ScopeLicense, ID: l.subject.LicenseID, DeviceID: l.subject.DeviceID, TitleID: l.subject.TitleID,
+			TitleName: l.subject.TitleName, Until: end.pointer(),
+		})
+	}
+	r.ResetsAt = h.moment(freeAt(ends, used-limit.Max))
+	h.refuse(r)
+}
+
+// in tells whether the licence counts for a device or a studio.
+func (l *license) in(kind, id string) bool {
+	if kind == ScopeDevice {
+		return l.subject.DeviceID == id
+	}
+	return l.subject.Studio == id
+}
+
+func (c *Customer) countActive(kind, id string, ref Reference, now instant) int64 {
+	n := int64(0)
+	for _, l := range c.licenses {
+		if l.endedAt == 0 && l.in(kind, id) && l.active(ref, now) {
+			n++
+		}
+	}
+	return n
+}
+
+// freeAt is when a place comes free by itself: when so many more than one have ended. Places that never end come last.
+func freeAt(ends []instant, over int64) instant {
+	for i, end := range ends {
+		if end == 0 {
+			ends[i] = endOfTime
+		}
+	}
+	slices.Sort(ends)
+	if over < 0 || over >= int64(len(ends)) {
+		return 0
+	}
+	return ends[over]
+}

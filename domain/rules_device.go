@@ -1,0 +1,163 @@
+package domain
+
+import "slices"
+
+const replacementPeriod Seconds = 30 * 24 * 3600
+
+// deviceBlocked: a blocked device gets nothing, neither does one that comes in place of a blocked one.
+func (h *hearing) deviceBlocked(d *device) {
+	r := h.look(RuleDeviceBlocked, CodeDeviceBlocked, ScopeDevice, h.subject.DeviceID)
+	if d == nil || !d.blocked {
+		return
+	}
+	r.Detail = "blocked since " + day(d.blockedAt) + " (" + d.blockReason + ")"
+	if d.id != h.subject.DeviceID {
+		r.Detail = "replaces " + d.id + ", " + r.Detail
+	}
+	h.refuse(r)
+}
+
+// deviceType: some types can't keep licences. An unknown type is no reason to refuse.
+func (h *hearing) deviceType(t DeviceType, known bool) {
+	r := h.look(RuleDeviceType, CodeDeviceTypeUnsupported, ScopeDevice, h.subject.DeviceID)
+	switch {
+	case !known:
+		r.Detail = "the type is unknown: default rules"
+	case !t.Download:
+		r.Detail = "the type " + t.Name + " can't keep downloads"
+		h.refuse(r)
+	}
+}
+
+// quality: the plan and the device type may name the qualities that can be downloaded.
+func (h *hearing) quality(t DeviceType) {
+	asked := h.decision.Request.Quality
+	if asked == "" {
+		return
+	}
+	if h.plan != nil && len(h.plan.Qualities) > 0 {
+		r := h.look(RulePlanQuality, CodePlanNotEligible, ScopeCustomer, h.c.id)
+		r.Source = h.planSource()
+		if !slices.Contains(h.plan.Qualities, asked) {
+			r.Detail = "the plan has no downloads of quality " + asked
+			h.refuse(r)
+		}
+	}
+	if len(t.Qualities) > 0 {
+		r := h.look(RuleDeviceQuality, CodeDeviceTypeUnsupported, ScopeDevice, h.subject.DeviceID)
+		if !slices.Contains(t.Qualities, asked) {
+			r.Detail = "the type " + t.Name + " does not take downloads of quality " + asked
+			h.refuse(r)
+		}
+	}
+}
+
+// slot: a device needs one of the plan's slots. One that has its slot keeps it, also when the plan gives fewer now.
+func (h *hearing) slot(d *device) {
+	if d != nil && d.registered {
+		return
+	}
+	r := h.look(RuleDevices, CodeDeviceLimitReached, ScopeCustomer, h.c.id)
+	used := int64(0)
+	for _, other := range h.c.devices {
+		if holds, _ := h.c.holdsSlot(other, h.policy, h.ref, h.now); holds && other.id != h.subject.DeviceID {
+			used++
+		}
+	}
+	limit, source := h.planLimit(func(p *Plan) *Limit { return p.MaxDownloadDevices })
+	if !h.limit(r, used, limit, source) {
+		if r.Outcome == RuleWarn {
+			r.Detail = left(limit.Max-used-1, 0, nil)
+		}
+		return
+	}
+	ends := make([]instant, 0, used)
+	for _, other := range h.c.devices {
+		if holds, until := h.c.holdsSlot(other, h.policy, h.ref, h.now); holds && other.id != h.subject.DeviceID {
+			r.HeldBy = append(r.HeldBy, Holder{Kind: ScopeDevice, ID: other.id, Until: until.pointer()})
+			ends = append(ends, until)
+		}
+	}
+	r.ResetsAt = h.moment(freeAt(ends, used-limit.Max))
+	h.refuse(r)
+}
+
+// holdsSlot tells whether a device takes a slot, and until when if it does so only for a time. A removed device may
+// keep its slot until its licences are destroyed or have run out.
+func (c *Customer) holdsSlot(d *device, policy *Policy, ref Reference, now instant) (bool, instant) {
+	if d.registered {
+		return true, 0
+	}
+	if policy.General.SlotFreedOn != SlotFreedOnConfirmation {
+		return false, 0
+	}
+	holds, until := false, instant(0)
+	for _, l := range c.licenses {
+		if l.subject.DeviceID != d.id || l.endedAt == 0 || l.removal != RemovalPending {
+			continue
+		}
+		end := l.ending(ref)
+		if end.passed(now) {
+			continue
+		}
+		if end.at == 0 {
+			return true, 0
+		}
+		holds, until = true, max(until, end.at)
+	}
+	return holds, until
+}
+
+// replacements: a customer may swap devices only so often. A replacement is a removal by the customer and a device that
+// comes after it; who has only cleaned up has replaced nothing yet.
+func (h *hearing) replacements(d *device) {
+	if d != nil && d.registered {
+		return
+	}
+	r := h.look(RuleReplacements, CodeDeviceReplacementLimit, ScopeCustomer, h.c.id)
+	used, open := h.c.replaced(h.now)
+	limit := h.policy.General.DeviceReplacements
+	if limit == nil {
+		r.Used = h.number(used)
+		return
+	}
+	if open == 0 {
+		r.Used, r.Limit, r.Detail = h.number(used), h.number(limit.Max), "the device replaces none"
+		return
+	}
+	if !h.limit(r, used, limit, "general") {
+		r.ResetsAt = h.moment(h.c.replacementFree(h.now, used))
+		return
+	}
+	r.ResetsAt = h.moment(h.c.replacementFree(h.now, limit.Max))
+	h.refuse(r)
+}
+
+// replaced counts the replacements of the last 30 days: removals that a device came after; and the removals that none
+// came after yet.
+func (c *Customer) replaced(now instant) (used, open int64) {
+	from := now.minus(replacementPeriod)
+	removals, arrivals := after(c.removals, from), after(c.arrivals, from)
+	for _, arrival := range arrivals {
+		for len(removals) > 0 && removals[0] <= arrival {
+			removals = removals[1:]
+			open++
+		}
+		if open > 0 {
+			open--
+			used++
+		}
+	}
+	return used, open + int64(len(removals))
+}
+
+// replacementFree is when fewer than that many replacements are counted, or no removal waits for its device any more.
+func (c *Customer) replacementFree(now instant, limit int64) instant {
+	for _, removal := range after(c.removals, now.minus(replacementPeriod)) {
+		then := removal.plus(replacementPeriod)
+		if used, open := c.replaced(then); used < limit || open == 0 {
+			return then
+		}
+	}
+	return 0
+}
