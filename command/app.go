@@ -100,7 +100,7 @@ func NewApp(d Dependencies) (*App, error) {
 }
 
 // Start begins what runs beside the commands: settling the grants that were made without the books. Close ends it.
-func (a *App) Start(ctx context.Context) { a.emergency.start(ctx) }
+func (a *App) Start(ctx context.Context) error { return a.emergency.start(ctx) }
 
 // Close ends what Start began and waits for it.
 func (a *App) Close() { a.emergency.close() }

@@ -90,6 +90,8 @@ type WriterConfig struct {
 	KeyMaxAhead time.Duration // how far ahead of our clock it may be. Default 5 minutes
 	KeyKept     time.Duration // how long a command id is remembered after it was recorded. Default KeyMaxAge and a day
 
+	StoreTimeout time.Duration // of one call of the log, histories or snapshots. Default 10 s
+
 	BackoffMin time.Duration // first pause before an unknown claim is repeated, or a failed read. Default 5 ms
 	BackoffMax time.Duration // longest pause. Default 1 s
 }
@@ -112,6 +114,7 @@ func (c WriterConfig) withDefaults() WriterConfig {
 	orDefault(&c.KeyMaxAge, 7*day)
 	orDefault(&c.KeyMaxAhead, 5*time.Minute)
 	orDefault(&c.KeyKept, c.KeyMaxAge+day)
+	orDefault(&c.StoreTimeout, 10*time.Second)
 	orDefault(&c.BackoffMin, 5*time.Millisecond)
 	orDefault(&c.BackoffMax, time.Second)
 	return c
@@ -140,6 +143,7 @@ func (c WriterConfig) check() error {
 	wrong(c.MaxDeriveEvents < 1 || c.MaxDeriveLag < 1, "the bound on derivation is less than 1")
 	wrong(c.KeyMaxAge < 0 || c.KeyMaxAhead < 0, "a bound on command ids is negative")
 	wrong(c.KeyKept < c.KeyMaxAge+c.KeyMaxAhead, "KeyKept is shorter than KeyMaxAge and KeyMaxAhead, so a repeated command could be taken for a new one")
+	wrong(c.StoreTimeout < 1, "StoreTimeout is less than 1")
 	wrong(c.BackoffMin < 1 || c.BackoffMax < c.BackoffMin, "BackoffMin and BackoffMax do not bound a pause")
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("shard writer settings: %w", err)

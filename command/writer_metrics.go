@@ -1,7 +1,10 @@
 package command
 
 import (
+	"errors"
 	"strconv"
+	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -58,4 +61,115 @@ func NewWriterMetrics(registry prometheus.Registerer) *WriterMetrics {
 	return m
 }
 
-func shardLabel(shard int) string { return strconv.Itoa(shard) }
+// shardFigures are the figures of one shard, their labels looked up once.
+type shardFigures struct {
+	m           *WriterMetrics
+	shard       string
+	claims      [4]prometheus.Counter
+	events      prometheus.Counter
+	claimTime   prometheus.Observer
+	batchSize   prometheus.Observer
+	answers     [len(answerOutcomes)]prometheus.Counter
+	loadedOK    prometheus.Counter
+	loadedNot   prometheus.Counter
+	dropped     prometheus.Counter
+	deriveFails prometheus.Counter
+	badStreams  prometheus.Gauge
+	queue       prometheus.Gauge
+	cacheBytes  prometheus.Gauge
+	deriveLag   prometheus.Gauge
+	heldGauge   prometheus.Gauge
+	stoppedNow  prometheus.Gauge
+	stopped     atomic.Bool
+}
+
+// Outcomes of a claim.
+const (
+	outcomeApplied = iota
+	outcomeTaken
+	outcomeUnknown
+	outcomeFailed
+)
+
+// answerOutcomes classify answers; errors are found by the first that they wrap.
+var answerOutcomes = [...]struct {
+	name string
+	err  error
+}{
+	{"recorded", nil}, {"repeated", nil}, {"nothing_recorded", nil},
+	{"unknown", ErrUnknown}, {"overloaded", ErrOverloaded}, {"closed", ErrClosed}, {"differs", ErrDiffers}, {"unavailable", ErrUnavailable},
+	{"version_conflict", ErrVersionConflict}, {"idempotency_conflict", ErrIdempotencyConflict}, {"token_drift", ErrTokenDrift},
+	{"too_large", ErrTooLarge}, {"store_full", ErrStoreFull}, {"rejected", nil},
+}
+
+func (m *WriterMetrics) of(shard int) *shardFigures {
+	l := strconv.Itoa(shard)
+	f := &shardFigures{
+		m: m, shard: l, events: m.events.WithLabelValues(l), claimTime: m.claimTime.WithLabelValues(l), batchSize: m.batchSize.WithLabelValues(l),
+		loadedOK: m.loads.WithLabelValues(l, "loaded"), loadedNot: m.loads.WithLabelValues(l, "failed"), dropped: m.dropped.WithLabelValues(l),
+		deriveFails: m.deriveFails.WithLabelValues(l), badStreams: m.badStreams.WithLabelValues(l), queue: m.queue.WithLabelValues(l),
+		cacheBytes: m.cacheBytes.WithLabelValues(l), deriveLag: m.deriveLag.WithLabelValues(l), heldGauge: m.held.WithLabelValues(l),
+		stoppedNow: m.stopped.WithLabelValues(l),
+	}
+	for i, outcome := range [...]string{"applied", "taken", "unknown", "failed"} {
+		f.claims[i] = m.batches.WithLabelValues(l, outcome)
+	}
+	for i := range answerOutcomes {
+		f.answers[i] = m.commands.WithLabelValues(l, answerOutcomes[i].name)
+	}
+	return f
+}
+
+func (f *shardFigures) claimed(outcome int) { f.claims[outcome].Inc() }
+
+func (f *shardFigures) batch(commands, events int, took time.Duration) {
+	f.events.Add(float64(events))
+	f.batchSize.Observe(float64(commands))
+	f.claimTime.Observe(took.Seconds())
+}
+
+func (f *shardFigures) loaded(err error) {
+	if err == nil {
+		f.loadedOK.Inc()
+	} else {
+		f.loadedNot.Inc()
+	}
+}
+
+func (f *shardFigures) answered(o *outcome) {
+	switch {
+	case o.err == nil && o.result.Repeated:
+		f.answers[1].Inc()
+	case o.err == nil && len(o.result.Events) > 0:
+		f.answers[0].Inc()
+	case o.err == nil:
+		f.answers[2].Inc()
+	default:
+		f.answers[classify(o.err)].Inc()
+	}
+}
+
+func classify(err error) int {
+	for i := range answerOutcomes {
+		if known := answerOutcomes[i].err; known != nil && errors.Is(err, known) {
+			return i
+		}
+	}
+	return len(answerOutcomes) - 1
+}
+
+// gauges shows where the shard stands.
+func (f *shardFigures) gauges(s *shard) {
+	f.queue.Set(float64(s.unanswered))
+	f.cacheBytes.Set(float64(s.cacheBytes))
+	f.deriveLag.Set(float64(s.lagging))
+	f.heldGauge.Set(oneIf(s.held()))
+	f.stoppedNow.Set(oneIf(f.stopped.Load()))
+}
+
+func oneIf(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}

@@ -2,217 +2,439 @@ package command
 
 import (
 	"context"
+	crand "crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	"carryon/domain"
 )
 
-// Writer is the shard writers of a process, one per shard.
+// Writer is the shard writers of a process: one loop per shard, and the hands that do its I/O.
 type Writer struct {
 	cfg   WriterConfig
 	ports WriterPorts
-	mu    sync.Mutex
+	load  *loader
+
+	ctx    context.Context //nolint:containedctx // the life of what Start started
+	cancel context.CancelFunc
+	shards []*runner // by number
+	start  sync.Once
+	wg     sync.WaitGroup
 }
 
-// NewWriter checks the settings. Start starts the writer.
+// NewWriter checks the settings. Nothing runs before Start.
 func NewWriter(cfg WriterConfig, ports WriterPorts) (*Writer, error) {
 	cfg = cfg.withDefaults()
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	if ports.Clock == nil {
-		ports.Clock = time.Now
+	if err := ports.complete(); err != nil {
+		return nil, err
 	}
-	return &Writer{cfg: cfg, ports: ports}, nil
+	w := &Writer{cfg: cfg, ports: ports}
+	w.ctx, w.cancel = context.WithCancel(context.Background())
+	w.load = &loader{log: ports.Log, histories: ports.Histories, snapshots: ports.Snapshots, folding: ports.Folding, keep: cfg.KeyKept, logger: ports.Logger}
+	for n := range cfg.Shards + 1 {
+		w.shards = append(w.shards, w.newRunner(n))
+	}
+	return w, nil
+}
+
+// complete fills in what may be left out, and names what may not.
+func (p *WriterPorts) complete() error {
+	f := &p.Folding
+	if p.Log == nil || p.Histories == nil || p.Snapshots == nil || p.Reference == nil || f.Empty == nil || f.Restore == nil || f.Record == nil || f.Decision == nil {
+		return errors.New("shard writer: Log, Histories, Snapshots, Folding and Reference are needed")
+	}
+	if p.Clock == nil {
+		p.Clock = time.Now
+	}
+	if p.Logger == nil {
+		p.Logger = slog.New(slog.DiscardHandler)
+	}
+	if p.Metrics == nil {
+		p.Metrics = NewWriterMetrics(nil)
+	}
+	if p.Random == nil {
+		var seed [16]byte
+		_, _ = crand.Read(seed[:]) // never fails
+		p.Random = rand.NewPCG(binary.NativeEndian.Uint64(seed[:8]), binary.NativeEndian.Uint64(seed[8:]))
+	}
+	return nil
 }
 
 // Start starts the shards. The first commands wait until their shard knows its log.
-func (w *Writer) Start() {}
+func (w *Writer) Start() {
+	w.start.Do(func() {
+		for _, r := range w.shards {
+			r.start()
+		}
+	})
+}
 
 // Ready waits until every shard knows its log.
-func (w *Writer) Ready(ctx context.Context) error { return nil }
-
-// Close stops gathering, settles the claims in flight or tells their callers ErrUnknown, and flushes what the context
-// allows.
-func (w *Writer) Close(ctx context.Context) error { return nil }
-
-// Submit decides a command and records what comes of it.
-func (w *Writer) Submit(ctx context.Context, sub Submission) (Result, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	shard := ShardOf(sub.Stream, w.cfg.Shards)
-	for {
-		state, events, head, last, err := w.fold(ctx, shard, sub.Stream)
-		if err != nil {
-			return Result{}, err
-		}
-		if r, err := repeated(sub, events); r != nil || err != nil {
-			if err != nil {
-				return Result{}, err
-			}
-			w.decision(r)
-			return *r, nil
-		}
-		version := uint64(len(events))
-		if sub.Meta.IfMatch != nil && *sub.Meta.IfMatch != version {
-			return Result{}, &VersionConflictError{Expected: *sub.Meta.IfMatch, Actual: version}
-		}
-		reference, err := w.ports.Reference(ctx)
-		if err != nil {
-			return Result{}, err
-		}
-		now := w.ports.Clock().UTC().Truncate(time.Microsecond)
-		if now.Before(last) {
-			now = last
-		}
-		verdict, err := sub.Decider.Decide(state, domain.Moment{Now: now, CommandID: sub.Meta.CommandID, Actor: sub.Meta.Actor, Version: version, Reference: reference})
-		if err != nil {
-			return Result{}, err
-		}
-		result := Result{Stream: sub.Stream, Version: version, Decision: verdict.Decision}
-		if verdict.Repeats > 0 {
-			result.Events, result.Repeated = events[verdict.Repeats-1:verdict.Repeats], true
-			result.Position = result.Events[0].Position
-			w.decision(&result)
-			return result, nil
-		}
-		if len(verdict.Events) == 0 || sub.Kind == KindDryRun {
-			return result, nil
-		}
-		entry := domain.Entry{Shard: shard, Index: head.Index + 1, PreviousID: head.ID, Writer: w.cfg.Name, RecordedAt: now}
-		copy(entry.ID[:], fmt.Sprintf("%016d", time.Now().UnixNano()))
-		var previous domain.Position
-		if version > 0 {
-			previous = events[version-1].Position
-		}
-		for i, n := range verdict.Events {
-			e := domain.Event{ID: domain.EventID(sub.Meta.CommandID, i), Stream: sub.Stream, Seq: version + uint64(i) + 1,
-				Position: domain.Position{Shard: shard, Index: entry.Index, Place: i}, Previous: previous, OccurredAt: n.OccurredAt,
-				RecordedAt: now, CommandID: sub.Meta.CommandID, RequestHash: sub.RequestHash, Correlation: sub.Meta.Correlation,
-				Causation: n.Causation, Actor: sub.Meta.Actor, Versions: reference.Versions(now)}
-			if e.OccurredAt.IsZero() {
-				e.OccurredAt = now
-			}
-			if err := w.ports.Folding.Record(&e, n.Payload); err != nil {
-				return Result{}, err
-			}
-			previous = e.Position
-			entry.Events = append(entry.Events, e)
-		}
-		claimed, err := w.ports.Log.Claim(ctx, &entry)
-		if err != nil {
-			return Result{}, err
-		}
-		if !claimed.Applied {
-			continue
-		}
-		if err := w.ports.Histories.Derive(ctx, []domain.Entry{entry}); err != nil {
-			return Result{}, err
-		}
-		if w.ports.Bus != nil {
-			_ = w.ports.Bus.Publish(ctx, &entry)
-		}
-		result.Events = entry.Events
-		result.Version += uint64(len(entry.Events))
-		result.Position = previous
-		w.decision(&result)
-		return result, nil
-	}
-}
-
-func (w *Writer) decision(r *Result) {
-	for i := range r.Events {
-		if d := w.ports.Folding.Decision(&r.Events[i]); d != nil {
-			r.Decision = d
-		}
-	}
-}
-
-func repeated(sub Submission, events []domain.Event) (*Result, error) {
-	var r *Result
-	for _, e := range events {
-		if e.CommandID != sub.Meta.CommandID {
-			continue
-		}
-		if e.RequestHash != sub.RequestHash {
-			return nil, fmt.Errorf("command %s: %w", e.CommandID, ErrIdempotencyConflict)
-		}
-		if r == nil {
-			r = &Result{Stream: e.Stream, Repeated: true}
-		}
-		r.Events, r.Version, r.Position = append(r.Events, e), e.Seq, e.Position
-	}
-	return r, nil
-}
-
-func (w *Writer) fold(ctx context.Context, shard int, stream domain.StreamID) (domain.Aggregate, []domain.Event, domain.Head, time.Time, error) {
-	var head domain.Head
-	var last time.Time
-	var mine []domain.Event
-	state, err := w.ports.Folding.Empty(stream)
-	if err != nil {
-		return nil, nil, head, last, err
-	}
-	for {
-		entries, err := w.ports.Log.Read(ctx, shard, head.Index+1, DefaultReadMaxBytes)
-		if err != nil {
-			return nil, nil, head, last, errors.Join(ErrUnreadable, err)
-		}
-		if len(entries) == 0 {
-			return state, mine, head, last, nil
-		}
-		for _, e := range entries {
-			for i := range e.Events {
-				if e.Events[i].Stream == stream {
-					if err := state.Apply(&e.Events[i]); err != nil {
-						return nil, nil, head, last, err
-					}
-					mine = append(mine, e.Events[i])
-				}
-			}
-			head, last = domain.Head{Index: e.Index, ID: e.ID, Writer: e.Writer}, e.RecordedAt
-		}
-	}
-}
-
-// Load is an authoritative read: what it returns was the whole truth at a moment after the call.
-func (w *Writer) Load(ctx context.Context, stream domain.StreamID) (Version, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	state, events, head, _, err := w.fold(ctx, ShardOf(stream, w.cfg.Shards), stream)
-	if err != nil {
-		return Version{}, err
-	}
-	v := Version{Stream: stream, State: state, Seq: uint64(len(events)), Head: head.Index}
-	if len(events) > 0 {
-		v.Position = events[len(events)-1].Position
-	}
-	return v, nil
-}
-
-// LoadAsOf is a stream as it was at a moment: with the events recorded up to then.
-func (w *Writer) LoadAsOf(ctx context.Context, stream domain.StreamID, at time.Time) (Version, error) {
-	return w.Load(ctx, stream)
-}
-
-// History calls yield with each event of the stream from seq `from` on, in order, up to the tail, until yield
-// returns an error, which History returns.
-func (w *Writer) History(ctx context.Context, stream domain.StreamID, from uint64, yield func(*domain.Event) error) error {
-	w.mu.Lock()
-	_, events, _, _, err := w.fold(ctx, ShardOf(stream, w.cfg.Shards), stream)
-	w.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	for i := range events {
-		if events[i].Seq >= from {
-			if err := yield(&events[i]); err != nil {
-				return err
-			}
+func (w *Writer) Ready(ctx context.Context) error {
+	for _, r := range w.shards {
+		select {
+		case <-r.ready:
+		case <-r.over:
+			return fmt.Errorf("shard %d: %w", r.core.number, ErrClosed)
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for shard %d: %w", r.core.number, ctx.Err())
 		}
 	}
 	return nil
+}
+
+// Close stops gathering: what waits is answered with ErrClosed. The claims in flight are settled, histories, snapshots
+// and the bus are served as long as the context allows; then, callers whose claim is still not known are told so
+// (ErrUnknown). It returns the context's error if there was not enough time. Nothing of the writer runs afterwards.
+func (w *Writer) Close(ctx context.Context) error {
+	w.start.Do(func() { // never started
+		for _, r := range w.shards {
+			r.core.end(ErrClosed)
+			r.start()
+		}
+	})
+	for _, r := range w.shards {
+		r.post(message{do: r.core.close})
+	}
+	var err error
+	for _, r := range w.shards {
+		select {
+		case <-r.over:
+			continue
+		case <-ctx.Done():
+		}
+		err = fmt.Errorf("closing the shard writers: %w", ctx.Err())
+		r.post(message{do: r.core.abort})
+	}
+	if err != nil {
+		w.cancel()
+	}
+	for _, r := range w.shards {
+		<-r.over
+	}
+	w.cancel()
+	w.wg.Wait()
+	return err
+}
+
+// Submit has a command decided and what comes of it recorded. When it returns a Result, that is in the log for good; the
+// same command id gets the same Result again, from any process. Errors, beside those of the Decider, wrap
+//
+//   - ErrUnknown: it is not known whether the command was recorded; the same command id gets the true answer later;
+//   - ErrIdempotencyConflict, ErrTokenDrift (*DriftError), ErrVersionConflict (*VersionConflictError);
+//   - ErrOverloaded (*OverloadedError), ErrClosed, ErrUnavailable, ErrStoreFull, ErrTooLarge, *PanicError;
+//   - ErrUnreadable with ErrUnavailable or ErrDiffers: the stream's history can't be read.
+//
+// With any error but ErrUnknown, nothing was recorded and nothing will be.
+func (w *Writer) Submit(ctx context.Context, sub Submission) (Result, error) {
+	if sub.Decider == nil || sub.Meta.CommandID == "" || sub.Stream.ID() == "" {
+		return Result{}, fmt.Errorf("submitting to stream %q: stream, command id and decider are needed", sub.Stream)
+	}
+	p := newPending(ctx, sub)
+	p.key, p.time, p.hash = keyOf(sub.Meta.CommandID), keyTime(sub.Meta.CommandID), hashOfRequest(sub.RequestHash)
+	w.wait(p)
+	return p.result, p.err
+}
+
+// Read is an authoritative read: what it returns was the whole truth about the stream at a moment after the call.
+func (w *Writer) Read(ctx context.Context, stream domain.StreamID) (Version, error) {
+	if stream.ID() == "" {
+		return Version{}, fmt.Errorf("reading stream %q: it names nothing", stream)
+	}
+	p := newPending(ctx, Submission{Stream: stream})
+	p.read = true
+	w.wait(p)
+	return p.version, p.err
+}
+
+func newPending(ctx context.Context, sub Submission) *pending {
+	return &pending{ctx: ctx, sub: sub, done: make(chan struct{}, 1)}
+}
+
+// wait hands a submission to its shard and waits for the answer, or for what the shard says to a caller who leaves.
+func (w *Writer) wait(p *pending) {
+	r := w.shards[ShardOf(p.sub.Stream, w.cfg.Shards)]
+	if !r.post(message{p: p}) {
+		p.err = fmt.Errorf("shard %d: %w", r.core.number, ErrClosed)
+		return
+	}
+	select {
+	case <-p.done:
+	case <-p.ctx.Done():
+		cause := context.Cause(p.ctx)
+		if !r.post(message{do: func() { r.core.abandon(p, cause) }}) {
+			<-r.over
+		}
+		<-p.done
+	}
+}
+
+// ShardStatus is where a shard stands.
+type ShardStatus struct {
+	Shard         int
+	Head          domain.Head
+	Derived       uint64 // entry up to which histories are derived
+	Underived     int    // events behind it
+	Operation     string // what the shard waits for
+	Waiting       int    // submissions without an answer
+	Streams       int    // in memory
+	CacheBytes    int
+	StoppedReason string // empty: at work
+}
+
+// Status tells where each shard stands.
+func (w *Writer) Status(ctx context.Context) ([]ShardStatus, error) {
+	var all []ShardStatus
+	for _, r := range w.shards {
+		told := make(chan ShardStatus, 1)
+		if !r.post(message{do: func() { told <- r.core.status() }}) {
+			return nil, fmt.Errorf("shard %d: %w", r.core.number, ErrClosed)
+		}
+		select {
+		case status := <-told:
+			all = append(all, status)
+		case <-r.over:
+			return nil, fmt.Errorf("shard %d: %w", r.core.number, ErrClosed)
+		case <-ctx.Done():
+			return nil, fmt.Errorf("status of shard %d: %w", r.core.number, ctx.Err())
+		}
+	}
+	return all, nil
+}
+
+func (s *shard) status() ShardStatus {
+	status := ShardStatus{
+		Shard: s.number, Head: s.head, Derived: s.derived, Underived: s.lagging, Operation: s.op.String(), Waiting: s.unanswered,
+		Streams: len(s.streams), CacheBytes: s.cacheBytes,
+	}
+	if s.ended != nil {
+		status.StoppedReason = s.ended.Error()
+	}
+	return status
+}
+
+// runner runs a shard: it passes messages in, one after the other, and has tasks done.
+type runner struct {
+	w    *Writer
+	core *shard
+
+	mu    sync.Mutex
+	inbox []message
+	shut  bool
+	wake  chan struct{} // holds one when the inbox is not empty
+
+	publish chan *domain.Entry
+	ready   chan struct{}
+	over    chan struct{} // closed when the loop has ended
+}
+
+// message is a submission, or something else to be told to the shard.
+type message struct {
+	p  *pending
+	do func()
+}
+
+func (w *Writer) newRunner(number int) *runner {
+	r := &runner{w: w, wake: make(chan struct{}, 1), publish: make(chan *domain.Entry, w.cfg.PublishQueue), ready: make(chan struct{}), over: make(chan struct{})}
+	r.core = &shard{
+		cfg: w.cfg, number: number, folding: w.ports.Folding, clock: w.ports.Clock,
+		random:    rand.New(rand.NewPCG(w.ports.Random.Uint64(), w.ports.Random.Uint64())),
+		reference: func() (domain.Reference, error) { return w.ports.Reference(w.ctx) },
+		logger:    w.ports.Logger, figures: w.ports.Metrics.of(number),
+	}
+	return r
+}
+
+func (r *runner) start() {
+	r.w.wg.Go(r.loop)
+	r.w.wg.Go(r.publisher)
+}
+
+// post leaves a message; false: the shard is over.
+func (r *runner) post(m message) bool {
+	r.mu.Lock()
+	if r.shut {
+		r.mu.Unlock()
+		return false
+	}
+	r.inbox = append(r.inbox, m)
+	first := len(r.inbox) == 1
+	r.mu.Unlock()
+	if first {
+		r.wake <- struct{}{}
+	}
+	return true
+}
+
+func (r *runner) loop() {
+	defer close(r.over)
+	defer close(r.publish)
+	r.core.start()
+	var messages []message
+	var tasks []task
+	opened := false
+	for {
+		r.core.step()
+		tasks = r.core.take(tasks[:0])
+		for _, t := range tasks {
+			r.perform(t)
+		}
+		clear(tasks)
+		r.core.figures.gauges(r.core)
+		if r.core.opened && !opened {
+			opened = true
+			close(r.ready)
+		}
+		if r.core.finished() && r.shutIfEmpty() {
+			return
+		}
+		<-r.wake
+		r.mu.Lock()
+		messages, r.inbox = r.inbox, messages[:0]
+		r.mu.Unlock()
+		for _, m := range messages {
+			if m.p != nil {
+				r.core.submit(m.p)
+			} else {
+				m.do()
+			}
+		}
+		clear(messages)
+	}
+}
+
+// shutIfEmpty takes no more messages, unless there are some.
+func (r *runner) shutIfEmpty() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.shut = len(r.inbox) == 0
+	return r.shut
+}
+
+// perform has a task done.
+func (r *runner) perform(t task) {
+	core, w := r.core, r.w
+	switch t := t.(type) {
+	case answerTask:
+		t.p.done <- struct{}{}
+	case claimTask:
+		r.work(func(ctx context.Context) func() {
+			claimed, err := w.ports.Log.Claim(ctx, t.entry)
+			return func() { core.claimed(claimed, err) }
+		})
+	case headTask:
+		r.work(func(ctx context.Context) func() {
+			head, err := w.ports.Log.Head(ctx, core.number)
+			return func() { core.looked(head, err) }
+		})
+	case readTask:
+		r.work(func(ctx context.Context) func() {
+			entries, err := w.ports.Log.Read(ctx, core.number, t.from, DefaultReadMaxBytes)
+			return func() { core.read(t.from, entries, err) }
+		})
+	case progressTask:
+		r.work(func(ctx context.Context) func() {
+			progress, err := w.ports.Histories.Progress(ctx, core.number)
+			return func() { t.told(progress, err) }
+		})
+	case loadTask:
+		r.work(func(ctx context.Context) func() {
+			loaded, err := w.load.load(ctx, t.wanted)
+			return func() { core.loaded(t.stream, t.wanted.through, loaded, err) }
+		})
+	case eventsTask:
+		r.work(func(ctx context.Context) func() {
+			events, err := w.load.events(ctx, t.wanted)
+			return func() { t.told(events, err) }
+		})
+	case deriveTask:
+		r.work(func(ctx context.Context) func() {
+			index, err := w.derive(ctx, core.number, t)
+			return func() { core.derivedTo(index, err) }
+		})
+	case saveTask:
+		r.work(func(ctx context.Context) func() {
+			err := w.ports.Snapshots.SaveSnapshots(ctx, t.snapshots)
+			return func() { core.saved(err) }
+		})
+	case forwardTask:
+		r.work(func(context.Context) func() { // the caller's own context ends it
+			result, err := t.p.sub.Forward(t.p.ctx, t.writer)
+			return func() { core.forwarded(t.p, result, err) }
+		})
+	case pauseTask:
+		r.pause(t)
+	case publishTask:
+		select {
+		case r.publish <- t.entry:
+		default:
+			core.figures.dropped.Inc()
+		}
+	}
+}
+
+// work does I/O beside the loop and tells the shard what came of it.
+func (r *runner) work(do func(context.Context) func()) {
+	r.w.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(r.w.ctx, r.w.cfg.StoreTimeout)
+		defer cancel()
+		r.post(message{do: do(ctx)})
+	})
+}
+
+func (r *runner) pause(t pauseTask) {
+	r.w.wg.Go(func() {
+		timer := time.NewTimer(t.d)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-r.over:
+		case <-r.w.ctx.Done():
+		}
+		r.post(message{do: t.then})
+	})
+}
+
+// publisher hands entries to the bus, one after the other. The bus may be slow or away: the log has it all.
+func (r *runner) publisher() {
+	for entry := range r.publish {
+		if r.w.ports.Bus == nil {
+			continue
+		}
+		if err := r.w.ports.Bus.Publish(r.w.ctx, entry); err != nil {
+			r.core.figures.dropped.Inc()
+			r.core.logger.Debug("entry not published", "shard", entry.Shard, "index", entry.Index, "error", err.Error())
+		}
+	}
+}
+
+// derive writes entries into the histories, and reads them first if the shard no longer has them.
+func (w *Writer) derive(ctx context.Context, shard int, t deriveTask) (uint64, error) {
+	var entries []domain.Entry
+	if len(t.entries) == 0 {
+		read, err := w.ports.Log.Read(ctx, shard, t.from, w.cfg.DeriveBatchBytes)
+		if err != nil {
+			return 0, fmt.Errorf("reading entries from %d on: %w", t.from, err)
+		}
+		if len(read) == 0 {
+			return 0, fmt.Errorf("entry %d is not in the log: %w", t.from, ErrDiffers)
+		}
+		entries = read
+	}
+	for _, e := range t.entries {
+		entries = append(entries, *e)
+	}
+	last := entries[len(entries)-1].Index
+	if err := w.ports.Histories.Derive(ctx, entries); err != nil {
+		return 0, fmt.Errorf("deriving entries %d to %d: %w", t.from, last, err)
+	}
+	return last, nil
 }

@@ -1,0 +1,399 @@
+package command
+
+import (
+	"fmt"
+	"time"
+
+	"carryon/domain"
+)
+
+// Streams in memory: loaded when they are first asked for, kept in order of use, and let go when there is no room. What
+// is not yet in the histories is kept in memory too, as far as there is room, so that a load need not read it.
+
+// loadRequest is what a load needs to know of the shard when it begins.
+type loadRequest struct {
+	stream  domain.StreamID
+	shard   int
+	through uint64          // the head: the load needs to be complete up to here
+	recent  []*domain.Entry // contiguous, up to the head; may be empty
+}
+
+// loadedStream is what came of a load.
+type loadedStream struct {
+	folded *folded
+	saved  uint64 // seq of the snapshot it began with
+}
+
+// eventsRequest asks for events of a stream by seq.
+type eventsRequest struct {
+	stream    domain.StreamID
+	shard     int
+	seq       uint64
+	count     int
+	index     uint64 // the entry that holds them all; 0: not known
+	commandID string // only those of that command; empty: all
+}
+
+// use finds a stream, or makes room for one.
+func (s *shard) use(id domain.StreamID) *stream {
+	st := s.streams[id]
+	if st == nil {
+		st = &stream{id: id}
+		s.streams[id] = st
+		return st
+	}
+	if st.newer != nil {
+		s.unlink(st)
+		s.link(st)
+	}
+	return st
+}
+
+// load begins to load a stream, now or when fewer are being loaded.
+func (s *shard) load(st *stream) {
+	if st.loading {
+		return
+	}
+	st.loading = true
+	s.toLoad = append(s.toLoad, st)
+	s.startLoads()
+}
+
+func (s *shard) startLoads() {
+	for s.opened && len(s.toLoad) > 0 && s.loads < s.cfg.ConcurrentLoads {
+		st := s.toLoad[0]
+		s.toLoad = s.toLoad[1:]
+		if len(st.waiting) == 0 || s.ended != nil { // everyone has gone
+			s.forget(st)
+			continue
+		}
+		s.loads++
+		wanted := loadRequest{stream: st.id, shard: s.number, through: s.head.Index, recent: s.recent.view()}
+		s.do(loadTask{stream: st, wanted: wanted})
+	}
+}
+
+func (s *shard) forget(st *stream) {
+	st.loading = false
+	delete(s.streams, st.id)
+}
+
+// loaded is told what came of a load. What was claimed meanwhile is folded too, and then the commands that waited can
+// be decided.
+func (s *shard) loaded(st *stream, through uint64, l loadedStream, err error) {
+	s.loads--
+	defer s.startLoads()
+	if err == nil {
+		err = s.foldSince(through, l.folded, st.id)
+		if err != nil && !tooNew(err) && st.reloads < maxReloads { // what was claimed meanwhile is no longer in memory
+			st.reloads++
+			s.toLoad = append(s.toLoad, st)
+			return
+		}
+	}
+	s.figures.loaded(err)
+	waiting := st.waiting
+	st.waiting, st.loading, st.reloads = nil, false, 0
+	if err != nil {
+		for _, p := range waiting {
+			s.refuse(p, unreadable(st.id, err))
+		}
+		s.unloadable(st, err)
+		return
+	}
+	st.folded, st.saved = l.folded, l.saved
+	s.link(st)
+	s.weigh(st)
+	s.snapshot(st)
+	for _, p := range waiting {
+		s.enqueue(p)
+	}
+}
+
+// unloadable decides what a failed load means: that the shard stops, that the stream stops, or nothing for the next try.
+func (s *shard) unloadable(st *stream, err error) {
+	var fold *foldError
+	switch {
+	case tooNew(err):
+		s.forget(st)
+		s.stop(err)
+	case asFoldError(err, &fold):
+		s.spoil(st, err)
+		s.link(st)
+		s.weigh(st)
+	default:
+		s.logger.Warn("stream not loaded", "shard", s.number, "error", err.Error())
+		s.forget(st)
+	}
+}
+
+// foldSince folds what was claimed after a load began.
+func (s *shard) foldSince(through uint64, f *folded, id domain.StreamID) error {
+	if through >= s.head.Index {
+		return nil
+	}
+	entries := s.recent.from(through + 1)
+	if len(entries) == 0 || entries[0].Index != through+1 {
+		return fmt.Errorf("loading %s: entry %d is no longer in memory: %w", id, through+1, ErrUnavailable)
+	}
+	return foldEntries(entries, f, id, s.cfg.KeyKept)
+}
+
+// weigh takes note of a stream's size in memory.
+func (s *shard) weigh(st *stream) {
+	s.cacheBytes -= st.bytes
+	st.bytes = 512 + len(st.id)
+	if st.folded != nil {
+		st.bytes += st.folded.size()
+	}
+	s.cacheBytes += st.bytes
+}
+
+// evict lets go of the streams that were not used for longest, until the others fit.
+func (s *shard) evict() {
+	if s.newest == nil {
+		return
+	}
+	for st := s.newest.newer; s.cacheBytes > s.cfg.CacheBytes && st != s.newest; { // the newest's newer is the oldest
+		next := st.newer
+		if st.unanswered == 0 && st.flight == nil && st.open == nil {
+			if st.bad != nil {
+				s.figures.badStreams.Add(-1)
+			}
+			s.unlink(st)
+			s.cacheBytes -= st.bytes
+			delete(s.streams, st.id)
+		}
+		st = next
+	}
+}
+
+// link makes a stream the newest of the ring.
+func (s *shard) link(st *stream) {
+	if s.newest == nil {
+		st.newer, st.older = st, st
+	} else {
+		oldest := s.newest.newer
+		st.older, st.newer = s.newest, oldest
+		s.newest.newer, oldest.older = st, st
+	}
+	s.newest = st
+}
+
+func (s *shard) unlink(st *stream) {
+	if st.newer == st {
+		s.newest = nil
+	} else {
+		st.older.newer, st.newer.older = st.newer, st.older
+		if s.newest == st {
+			s.newest = st.older
+		}
+	}
+	st.newer, st.older = nil, nil
+}
+
+// snapshot has a snapshot of a stream saved, when enough has happened since the last one.
+func (s *shard) snapshot(st *stream) {
+	f := st.folded
+	if f.seq < st.saved+uint64(s.cfg.SnapshotEvery) {
+		return
+	}
+	st.saved = f.seq
+	var snapshot Snapshot
+	err := guarded(func() (err error) {
+		snapshot, err = f.snapshot(st.id, s.folding.Version)
+		return err
+	})
+	if err != nil {
+		s.logger.Error("snapshot not made", "shard", s.number, "error", err.Error())
+		return
+	}
+	s.unsaved = append(s.unsaved, snapshot)
+	s.save()
+}
+
+const maxUnsaved = 256 // snapshots that wait while others are saved; more are not made, which costs later loads only
+
+func (s *shard) save() {
+	if s.saving || len(s.unsaved) == 0 {
+		return
+	}
+	s.saving = true
+	s.do(saveTask{snapshots: s.unsaved})
+	s.unsaved = nil
+}
+
+// saved is told what came of saving snapshots. A failure costs the next load time, and nothing else.
+func (s *shard) saved(err error) {
+	s.saving = false
+	if err != nil {
+		s.logger.Warn("snapshots not saved", "shard", s.number, "error", err.Error())
+	}
+	if len(s.unsaved) > maxUnsaved {
+		s.unsaved = s.unsaved[len(s.unsaved)-maxUnsaved:]
+	}
+	s.save()
+}
+
+// underived is an entry whose events are not in the histories yet.
+type underived struct {
+	index  uint64
+	events int
+	since  time.Time
+}
+
+// held tells whether commands have to wait because the histories are too far behind.
+func (s *shard) held() bool {
+	if len(s.lag) == 0 {
+		return false
+	}
+	return s.lagging > s.cfg.MaxDeriveEvents || s.now().Sub(s.lag[0].since) > s.cfg.MaxDeriveLag
+}
+
+// derive has the next entries written into the histories.
+func (s *shard) derive() {
+	if s.deriving || s.derived >= s.head.Index {
+		return
+	}
+	s.deriving = true
+	if s.derives++; s.verify || s.derives%verifyEvery == 0 {
+		s.verify = false
+		s.do(progressTask{told: s.progressed})
+		return
+	}
+	entries := s.recent.from(s.derived + 1)
+	if len(entries) > 0 && entries[0].Index != s.derived+1 {
+		entries = nil // let go of; they are read again
+	}
+	s.do(deriveTask{from: s.derived + 1, entries: upTo(entries, s.cfg.DeriveBatchBytes)})
+}
+
+func upTo(entries []*domain.Entry, bytes int) []*domain.Entry {
+	for i, e := range entries {
+		if bytes -= payloadBytes(e); bytes < 0 && i > 0 {
+			return entries[:i]
+		}
+	}
+	return entries
+}
+
+// progressed is told how far the histories are, by whomever. It may be less than what was derived here, after another
+// process derived in between.
+func (s *shard) progressed(progress uint64, err error) {
+	s.deriving = false
+	if err != nil {
+		s.deriveFailed(err)
+		return
+	}
+	s.moveDerived(progress)
+	s.derive()
+}
+
+// derivedTo is told that the histories hold everything up to an entry.
+func (s *shard) derivedTo(index uint64, err error) {
+	s.deriving = false
+	if err != nil {
+		s.deriveFailed(err)
+		return
+	}
+	s.moveDerived(index)
+	s.derive()
+}
+
+func (s *shard) deriveFailed(err error) {
+	s.verify = true
+	s.figures.deriveFails.Add(1)
+	s.logger.Warn("histories not derived", "shard", s.number, "error", err.Error())
+	if s.ended != nil {
+		return
+	}
+	s.deriving = true
+	s.do(pauseTask{d: s.backoff(6), then: func() {
+		s.deriving = false
+		s.derive()
+	}})
+}
+
+func (s *shard) moveDerived(index uint64) {
+	s.derived = index
+	n := 0
+	for n < len(s.lag) && s.lag[n].index <= index {
+		s.lagging -= s.lag[n].events
+		n++
+	}
+	s.lag = s.lag[n:]
+}
+
+// recentEntries are the newest entries of the log, contiguous, within a limit of bytes.
+type recentEntries struct {
+	limit   int
+	bytes   int
+	entries []*domain.Entry
+}
+
+func (r *recentEntries) add(e *domain.Entry) {
+	r.entries = append(r.entries, e)
+	r.bytes += memoryBytes(e)
+	if r.bytes <= r.limit {
+		return
+	}
+	n := 0
+	for n < len(r.entries)-1 && r.bytes > r.limit*3/4 {
+		r.bytes -= memoryBytes(r.entries[n])
+		n++
+	}
+	// A copy: loads may be looking at the old one.
+	r.entries = append(make([]*domain.Entry, 0, 2*(len(r.entries)-n)), r.entries[n:]...)
+}
+
+// view is what there is now. It never changes.
+func (r *recentEntries) view() []*domain.Entry { return r.entries[:len(r.entries):len(r.entries)] }
+
+// from is what there is from an index on, or from the first later one.
+func (r *recentEntries) from(index uint64) []*domain.Entry {
+	if len(r.entries) == 0 {
+		return nil
+	}
+	first := r.entries[0].Index
+	if index <= first {
+		return r.view()
+	}
+	n := index - first
+	if n >= uint64(len(r.entries)) {
+		return nil
+	}
+	return r.view()[n:]
+}
+
+// events finds a command's events.
+func (r *recentEntries) events(wanted eventsRequest) ([]domain.Event, bool) {
+	entries := r.from(wanted.index)
+	if wanted.index == 0 || len(entries) == 0 || entries[0].Index != wanted.index {
+		return nil, false
+	}
+	events := entries[0].Events
+	for i := range events {
+		if events[i].Stream == wanted.stream && events[i].Seq == wanted.seq {
+			return consecutive(events[i:], wanted.count)
+		}
+	}
+	return nil, false
+}
+
+func consecutive(events []domain.Event, count int) ([]domain.Event, bool) {
+	if len(events) < count {
+		return nil, false
+	}
+	return events[:count:count], true
+}
+
+func payloadBytes(e *domain.Entry) int {
+	n := 0
+	for i := range e.Events {
+		n += len(e.Events[i].Payload)
+	}
+	return n
+}
+
+// memoryBytes is about what an entry holds in memory: payloads, what they were decoded to, and envelopes.
+func memoryBytes(e *domain.Entry) int { return 2*payloadBytes(e) + 640*len(e.Events) + 256 }

@@ -1,0 +1,91 @@
+package command
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"carryon/domain"
+)
+
+// A stream in memory: the domain's state of it, what it remembers of its commands, and where it stands. All of it is a
+// fold of the stream's events up to seq, so it can be thrown away at any time.
+type folded struct {
+	state    domain.Aggregate
+	memory   memory
+	seq      uint64
+	position domain.Position // of the event with that seq
+	recorded time.Time       // of that event
+}
+
+// apply folds the event after the last. It fails with ErrDiffers when that is not what e is.
+func (f *folded) apply(e *domain.Event, keep time.Duration) error {
+	if e.Seq != f.seq+1 || e.Previous != f.position {
+		return fmt.Errorf("event %d of %s at %s.%d, after that at %s, follows event %d at %s: %w",
+			e.Seq, e.Stream, e.Position, e.Position.Place, e.Previous, f.seq, f.position, ErrDiffers)
+	}
+	if err := guarded(func() error { return f.state.Apply(e) }); err != nil {
+		return fmt.Errorf("folding event %d of %s: %w", e.Seq, e.Stream, err)
+	}
+	f.advance(e, keep)
+	return nil
+}
+
+// advance moves everything but the state, which holds the event already.
+func (f *folded) advance(e *domain.Event, keep time.Duration) {
+	f.memory.record(e, keep)
+	f.seq, f.position, f.recorded = e.Seq, e.Position, e.RecordedAt
+}
+
+func (f *folded) size() int { return f.state.Size() + f.memory.size() + 256 }
+
+// guarded turns a panic into an error, so that what one stream holds can't take a shard down.
+func guarded(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %v", v)
+		}
+	}()
+	return f()
+}
+
+// tooNew tells whether an event can't be read because this program is too old for it.
+func tooNew(err error) bool {
+	return errors.Is(err, domain.ErrFutureVersion) || errors.Is(err, domain.ErrUnknownEventType)
+}
+
+// A snapshot holds, after its own version, what the writer keeps beside the state, and then the state.
+const snapshotVersion = 1
+
+func (f *folded) snapshot(stream domain.StreamID, foldVersion int) (Snapshot, error) {
+	data := []byte{snapshotVersion}
+	data = binary.AppendVarint(data, f.recorded.UnixMicro())
+	data = f.memory.appendTo(data)
+	state, err := f.state.MarshalBinary()
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("snapshot of %s at %d: %w", stream, f.seq, err)
+	}
+	return Snapshot{Stream: stream, Seq: f.seq, Position: f.position, FoldVersion: foldVersion, Data: append(data, state...)}, nil
+}
+
+// restore reads a snapshot back. Any error means that it is of no use, and that the events are to be folded instead.
+func restore(s *Snapshot, folding *Folding) (*folded, error) {
+	if s.FoldVersion != folding.Version {
+		return nil, fmt.Errorf("snapshot of %s has fold version %d, this program folds version %d", s.Stream, s.FoldVersion, folding.Version)
+	}
+	if len(s.Data) == 0 || s.Data[0] != snapshotVersion {
+		return nil, fmt.Errorf("snapshot of %s: not of version %d: %w", s.Stream, snapshotVersion, errDamaged)
+	}
+	r := snapshotReader{rest: s.Data[1:]}
+	recorded := time.UnixMicro(r.varint()).UTC()
+	memory, rest, err := readMemory(r.rest)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot of %s: %w", s.Stream, err)
+	}
+	state, err := folding.Restore(s.Stream, rest)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot of %s: %w", s.Stream, err)
+	}
+	return &folded{state: state, memory: memory, seq: s.Seq, position: s.Position, recorded: recorded}, nil
+}

@@ -1,0 +1,239 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"carryon/domain"
+)
+
+// Loading a stream: the progress of the histories is read first, then the snapshot and the history after it, then the
+// log from the progress on. In that order what is derived meanwhile is met twice, and nothing is missed. A reader that
+// finds a hole never carries on: it reads again, then the log, then it fails.
+type loader struct {
+	log       Log
+	histories Histories
+	snapshots Snapshots
+	folding   Folding
+	keep      time.Duration
+	logger    *slog.Logger
+}
+
+// foldError says that an event that is in the log can't be folded, however often it is tried.
+type foldError struct{ err error }
+
+func (e *foldError) Error() string { return e.err.Error() }
+func (e *foldError) Unwrap() error { return e.err }
+
+func asFoldError(err error, as **foldError) bool { return errors.As(err, as) }
+
+func (l *loader) load(ctx context.Context, wanted loadRequest) (loadedStream, error) {
+	loaded, err := l.fromHistories(ctx, wanted)
+	if !errors.Is(err, ErrDiffers) {
+		return loaded, err
+	}
+	l.logger.Warn("history differs, reading it again", "shard", wanted.shard, "error", err.Error())
+	loaded, err = l.fromHistories(ctx, wanted)
+	if !errors.Is(err, ErrDiffers) {
+		return loaded, err
+	}
+	l.logger.Error("history differs, reading the log", "shard", wanted.shard, "error", err.Error())
+	return l.fromLog(ctx, wanted)
+}
+
+// fromHistories loads the usual way.
+func (l *loader) fromHistories(ctx context.Context, wanted loadRequest) (loadedStream, error) {
+	progress, err := l.histories.Progress(ctx, wanted.shard)
+	if err != nil {
+		return loadedStream{}, fmt.Errorf("reading the progress of shard %d: %w", wanted.shard, err)
+	}
+	f, err := l.begin(ctx, wanted.stream)
+	if err != nil {
+		return loadedStream{}, err
+	}
+	loaded := loadedStream{folded: f, saved: f.seq}
+	for {
+		events, err := l.histories.ReadStream(ctx, wanted.stream, f.seq+1, DefaultReadMaxBytes)
+		if err != nil {
+			return loadedStream{}, fmt.Errorf("reading the history of %s from %d: %w", wanted.stream, f.seq+1, err)
+		}
+		if len(events) == 0 {
+			break
+		}
+		for i := range events {
+			if err := l.fold(f, &events[i]); err != nil {
+				return loadedStream{}, err
+			}
+		}
+	}
+	if known := max(progress, f.position.Index); known > wanted.through {
+		return loaded, l.confirm(ctx, wanted, known)
+	}
+	return loaded, l.tail(ctx, wanted, f, progress+1)
+}
+
+// begin is the newest usable snapshot, or the state before the first event.
+func (l *loader) begin(ctx context.Context, stream domain.StreamID) (*folded, error) {
+	snapshot, ok, err := l.snapshots.LoadSnapshot(ctx, stream)
+	if err != nil {
+		return nil, fmt.Errorf("loading the snapshot of %s: %w", stream, err)
+	}
+	if ok {
+		var f *folded
+		err := guarded(func() (err error) {
+			f, err = restore(&snapshot, &l.folding)
+			return err
+		})
+		if err == nil {
+			return f, nil
+		}
+		l.logger.Info("snapshot not used", "error", err.Error())
+	}
+	return l.empty(stream)
+}
+
+func (l *loader) empty(stream domain.StreamID) (*folded, error) {
+	state, err := l.folding.Empty(stream)
+	if err != nil {
+		return nil, err
+	}
+	return &folded{state: state}, nil
+}
+
+func (l *loader) fold(f *folded, e *domain.Event) error {
+	err := f.apply(e, l.keep)
+	if err != nil && !errors.Is(err, ErrDiffers) {
+		return &foldError{err}
+	}
+	return err
+}
+
+// confirm makes sure that the log reaches as far as what was derived from it: it may have forgotten its tail.
+func (l *loader) confirm(ctx context.Context, wanted loadRequest, known uint64) error {
+	head, err := l.log.Head(ctx, wanted.shard)
+	if err != nil {
+		return fmt.Errorf("reading the head of shard %d: %w", wanted.shard, err)
+	}
+	if head.Index < known {
+		return fmt.Errorf("%s was derived up to entry %d of shard %d, whose log ends at entry %d: %w", wanted.stream, known, wanted.shard, head.Index, ErrDiffers)
+	}
+	return nil
+}
+
+// tail folds what is not in the history: from the log, and from where it can be had from memory.
+func (l *loader) tail(ctx context.Context, wanted loadRequest, f *folded, from uint64) error {
+	for from <= wanted.through {
+		if recent := wanted.recent; len(recent) > 0 && from >= recent[0].Index {
+			return l.foldEntries(recent[from-recent[0].Index:], f, wanted.stream)
+		}
+		entries, err := l.log.Read(ctx, wanted.shard, from, DefaultReadMaxBytes)
+		if err != nil {
+			return fmt.Errorf("reading the log of shard %d from %d: %w", wanted.shard, from, err)
+		}
+		if len(entries) == 0 {
+			return fmt.Errorf("entry %d of shard %d is not in its log: %w", from, wanted.shard, ErrDiffers)
+		}
+		for i := range entries {
+			if entries[i].Index > wanted.through {
+				return nil
+			}
+			if err := l.foldEntries([]*domain.Entry{&entries[i]}, f, wanted.stream); err != nil {
+				return err
+			}
+		}
+		from = entries[len(entries)-1].Index + 1
+	}
+	return nil
+}
+
+func (l *loader) foldEntries(entries []*domain.Entry, f *folded, stream domain.StreamID) error {
+	return foldEntries(entries, f, stream, l.keep)
+}
+
+// foldEntries folds those events of a stream that are not folded yet.
+func foldEntries(entries []*domain.Entry, f *folded, stream domain.StreamID, keep time.Duration) error {
+	for _, entry := range entries {
+		for i := range entry.Events {
+			e := &entry.Events[i]
+			if e.Stream != stream || e.Seq <= f.seq {
+				continue
+			}
+			if err := f.apply(e, keep); err != nil {
+				if errors.Is(err, ErrDiffers) {
+					return err
+				}
+				return &foldError{err}
+			}
+		}
+	}
+	return nil
+}
+
+// fromLog loads a stream whose history has a hole, from the log alone.
+func (l *loader) fromLog(ctx context.Context, wanted loadRequest) (loadedStream, error) {
+	f, err := l.empty(wanted.stream)
+	if err != nil {
+		return loadedStream{}, err
+	}
+	wanted.recent = nil
+	return loadedStream{folded: f}, l.tail(ctx, wanted, f, 1)
+}
+
+// events reads recorded events by seq: from the history, and where it lacks, from the log.
+func (l *loader) events(ctx context.Context, wanted eventsRequest) ([]domain.Event, error) {
+	progress, err := l.histories.Progress(ctx, wanted.shard)
+	if err != nil {
+		return nil, fmt.Errorf("reading the progress of shard %d: %w", wanted.shard, err)
+	}
+	pageBytes := DefaultReadMaxBytes
+	if wanted.commandID == "" {
+		pageBytes = 8 << 10 * min(wanted.count, 64)
+	}
+	var found []domain.Event
+	next, end := wanted.seq, wanted.seq+uint64(wanted.count)
+	keep := func(e *domain.Event) {
+		if e.Seq == next && next < end {
+			next++
+			if wanted.commandID == "" || e.CommandID == wanted.commandID {
+				found = append(found, *e)
+			}
+		}
+	}
+	for next < end {
+		events, err := l.histories.ReadStream(ctx, wanted.stream, next, pageBytes)
+		if err != nil {
+			return nil, fmt.Errorf("reading the history of %s from %d: %w", wanted.stream, next, err)
+		}
+		if len(events) == 0 {
+			break
+		}
+		for i := range events {
+			keep(&events[i])
+		}
+	}
+	from, maxBytes := progress+1, DefaultReadMaxBytes
+	if wanted.index > 0 {
+		from, maxBytes = wanted.index, 1 // that entry, and no other
+	}
+	for next < end {
+		entries, err := l.log.Read(ctx, wanted.shard, from, maxBytes)
+		if err != nil {
+			return nil, fmt.Errorf("reading the log of shard %d from %d: %w", wanted.shard, from, err)
+		}
+		if len(entries) == 0 {
+			return nil, fmt.Errorf("event %d of %s is neither in its history nor in the log: %w", next, wanted.stream, ErrDiffers)
+		}
+		for i := range entries {
+			for j := range entries[i].Events {
+				if e := &entries[i].Events[j]; e.Stream == wanted.stream {
+					keep(e)
+				}
+			}
+		}
+		from = entries[len(entries)-1].Index + 1
+	}
+	return found, nil
+}
