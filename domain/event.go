@@ -85,3 +85,17 @@ func (e *Event) Data() (Payload, error) {
 	}
 	return data, nil
 }
+
+// Decode makes Data answer from memory from now on, where the payload can be decoded. It must not be called while
+// others use the event; afterwards any number may share it, and nobody may change what Data returns.
+func (e *Event) Decode() {
+	if e.data != nil {
+		return
+	}
+	if data, err := DecodePayload(e.Type, e.SchemaVersion, e.Payload); err == nil {
+		e.data = data
+	}
+}
+
+// IsDecoded tells whether Data answers from memory.
+func (e *Event) IsDecoded() bool { return e.data != nil }

@@ -3,6 +3,7 @@ package projector
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"carryon/domain"
@@ -67,17 +68,22 @@ func (s *Shared) Read(ctx context.Context, shard int, from uint64, maxBytes int)
 		return nil, err
 	}
 	for i := range entries {
-		s.Keep(&entries[i])
+		entries[i] = *s.Keep(&entries[i])
 	}
 	return entries, nil
 }
 
-// Keep remembers an entry that was claimed or has arrived.
-func (s *Shared) Keep(e *domain.Entry) {
+// Keep remembers an entry that was claimed or has arrived, and returns it as it is remembered: with its payloads
+// decoded. The one that was handed in is not touched.
+func (s *Shared) Keep(e *domain.Entry) *domain.Entry {
+	if kept, found := s.Find(e.ID); found {
+		return kept
+	}
+	e = decoded(e)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.byID[e.ID] != nil {
-		return
+	if kept := s.byID[e.ID]; kept != nil {
+		return kept
 	}
 	s.byID[e.ID] = e
 	s.byIndex[place{e.Shard, e.Index}] = e
@@ -86,6 +92,21 @@ func (s *Shared) Keep(e *domain.Entry) {
 	for s.bytes > s.maxBytes && len(s.queue) > 0 {
 		s.dropOldest()
 	}
+	return e
+}
+
+// decoded is an entry whose payloads are decoded, so that the read models need not do it one after the other. Its
+// maker may still use the one that came, so that is copied where there is something to decode.
+func decoded(e *domain.Entry) *domain.Entry {
+	if !slices.ContainsFunc(e.Events, func(event domain.Event) bool { return !event.IsDecoded() }) {
+		return e
+	}
+	shared := *e
+	shared.Events = slices.Clone(e.Events)
+	for i := range shared.Events {
+		shared.Events[i].Decode()
+	}
+	return &shared
 }
 
 func (s *Shared) dropOldest() {
@@ -106,19 +127,6 @@ func (s *Shared) Find(id domain.BatchID) (*domain.Entry, bool) {
 	defer s.mu.Unlock()
 	e, found := s.byID[id]
 	return e, found
-}
-
-// Decode returns the entry with an id: the one that is kept, or what decode makes of a message.
-func (s *Shared) Decode(id domain.BatchID, decode func() (*domain.Entry, error)) (*domain.Entry, error) {
-	if e, found := s.Find(id); found {
-		return e, nil
-	}
-	e, err := decode()
-	if err != nil {
-		return nil, err
-	}
-	s.Keep(e)
-	return e, nil
 }
 
 // kept are the entries in memory that follow on from an index.

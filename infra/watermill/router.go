@@ -106,8 +106,7 @@ func (r *Router) entry(named hint, msg *message.Message) (*domain.Entry, error) 
 	if !named.matches(e) {
 		return nil, fmt.Errorf("message %s holds entry %d of shard %d, batch %s, and says otherwise", msg.UUID, e.Index, e.Shard, e.ID)
 	}
-	r.shared.Keep(e)
-	return e, nil
+	return r.shared.Keep(e), nil
 }
 
 // neverSendBack acknowledges every message. A message sent back would come again at once, for ever; the log is where
