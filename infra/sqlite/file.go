@@ -42,6 +42,7 @@ type FileConfig struct {
 	BusyTimeout time.Duration // how long a statement waits for a lock of another process. Default 5 s
 	PageBytes   int           // of a new file. Default 4096
 	CacheBytes  int           // of pages, per connection. Default 8 MiB
+	Pragmas     []string      // more of them, as in "secure_delete(1)"
 	Checkpoint  int           // pages in the write-ahead log before a commit copies them back; negative: never. Default 1000
 }
 
@@ -137,6 +138,9 @@ func (c FileConfig) dsn(path string, more ...string) string {
 		pragma("foreign_keys", 1),
 		pragma("cell_size_check", 1),
 	}, more...)
+	for _, p := range c.Pragmas {
+		options = append(options, "_pragma="+url.QueryEscape(p))
+	}
 	return uri(path, options...)
 }
 
