@@ -62,7 +62,12 @@ func (a *App) AcquireLicense(ctx context.Context, c AcquireLicense) (Result, err
 		name: "acquire", meta: &c.Meta, stream: domain.CustomerStream(c.Customer), bound: true, dryRun: c.DryRun, command: &c,
 		hash: hashOf("acquire").text(c.Customer).text(c.TitleID).text(c.DeviceID).text(c.DeviceType).text(name.digest).
 			text(c.Country).text(c.ProfileID).text(ask.Maturity).text(ask.Trigger).text(c.Quality).number(c.SizeBytes).sum(),
-		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) { return books.Acquire(m, ask) },
+		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
+			if c.DryRun {
+				return books.Evaluate(m, ask)
+			}
+			return books.Acquire(m, ask)
+		},
 	}
 	if a.grantedWithoutBooks(&r, c.Customer) {
 		return a.failOpen(ctx, r, c.Customer, ask, nil)

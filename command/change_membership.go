@@ -6,7 +6,8 @@ import (
 	"carryon/domain"
 )
 
-// ChangeMembership sets the membership's state. What a membership on hold refuses is the policy's business.
+// ChangeMembership sets the membership's state. What a membership on hold refuses, or takes back, is the
+// policy's business; a cancelled one takes everything back.
 type ChangeMembership struct {
 	Meta
 	Customer string
@@ -26,11 +27,17 @@ func (a *App) ChangeMembership(ctx context.Context, c ChangeMembership) (Result,
 	if err := c.check(); err != nil {
 		return Result{}, err
 	}
-	return a.handle(ctx, request{
+	r := request{
 		name: "change_membership", meta: &c.Meta, stream: domain.CustomerStream(c.Customer), command: &c,
 		hash: hashOf("change_membership").text(c.Customer).text(c.State).sum(),
 		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
 			return books.ChangeMembership(m, c.State)
 		},
-	})
+	}
+	result, err := a.handle(ctx, r)
+	if err != nil {
+		return Result{}, err
+	}
+	stands := func(books *domain.Customer) bool { return books.Membership() == c.State }
+	return a.handleRest(ctx, r, stands, result)
 }

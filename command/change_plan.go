@@ -8,6 +8,7 @@ import (
 
 // ChangePlan sets plan and home country. A downgrade keeps what is there and refuses what is new; counters survive.
 // The first one makes the customer known.
+// Where the policy removes what is over the limits of the new plan, that may take more than one append.
 type ChangePlan struct {
 	Meta
 	Customer, Plan, Country string
@@ -27,11 +28,17 @@ func (a *App) ChangePlan(ctx context.Context, c ChangePlan) (Result, error) {
 	if err := c.check(); err != nil {
 		return Result{}, err
 	}
-	return a.handle(ctx, request{
+	r := request{
 		name: "change_plan", meta: &c.Meta, stream: domain.CustomerStream(c.Customer), command: &c,
 		hash: hashOf("change_plan").text(c.Customer).text(c.Plan).text(c.Country).sum(),
 		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
 			return books.ChangePlan(m, c.Plan, c.Country)
 		},
-	})
+	}
+	result, err := a.handle(ctx, r)
+	if err != nil {
+		return Result{}, err
+	}
+	stands := func(books *domain.Customer) bool { return books.Plan() == c.Plan && books.Country() == c.Country }
+	return a.handleRest(ctx, r, stands, result)
 }

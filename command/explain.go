@@ -46,9 +46,14 @@ func (a *App) Explain(ctx context.Context, q ExplainRequest) (Explanation, error
 		return Explanation{}, err
 	}
 	m := domain.Moment{Now: at, CommandID: explanationID, Actor: q.Actor, Version: state.Version, Reference: ref}
-	verdict, err := decideAgain(state.State, m, q.Acquire, q.Renew)
+	var verdict domain.Verdict
+	if q.Acquire != nil {
+		verdict, err = state.State.Evaluate(m, *q.Acquire)
+	} else {
+		verdict, err = state.State.EvaluateRenew(m, *q.Renew)
+	}
 	if err != nil {
-		return Explanation{}, err
+		return Explanation{}, invalid(err, "")
 	}
 	return Explanation{Decision: *verdict.Decision, Version: state.Version, Position: state.Position}, nil
 }
@@ -139,11 +144,4 @@ func (a *App) recompute(ctx context.Context, books *domain.Customer, e *domain.E
 	}
 	again.Same = bytes.Equal(was, is)
 	return again, nil
-}
-
-func decideAgain(books *domain.Customer, m domain.Moment, acquire *domain.AcquireRequest, renew *domain.RenewRequest) (domain.Verdict, error) {
-	if acquire != nil {
-		return books.Acquire(m, *acquire)
-	}
-	return books.Renew(m, *renew)
 }

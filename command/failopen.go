@@ -56,7 +56,7 @@ func (a *App) failOpen(ctx context.Context, r request, customer string, ask doma
 	meta.IfMatch = nil // names a version of books that nobody can read
 	r.meta = &meta
 	r.stand = func(state domain.Aggregate, m domain.Moment) (domain.Verdict, error) {
-		grants, ok := state.(*domain.FailOpen)
+		grants, ok := state.(openGrants)
 		if !ok {
 			return domain.Verdict{}, fmt.Errorf("stream %s holds %T", domain.FailOpenStream(customer), state)
 		}
@@ -76,6 +76,17 @@ func (a *App) failOpen(ctx context.Context, r request, customer string, ask doma
 		a.logger.WarnContext(ctx, "granted without the books", "command_id", meta.CommandID, "correlation", meta.Correlation, "error", unreadable)
 	}
 	return a.knowing(ctx, result, nil)
+}
+
+// openGrants is what a failopen stream decides.
+type openGrants interface {
+	Grant(m domain.Moment, r domain.AcquireRequest) (domain.Verdict, error)
+	Settle(m domain.Moment, settled *domain.GrantReconciled) (domain.Verdict, error)
+}
+
+// reconcilable is what a customer's books decide about a grant that was made without them.
+type reconcilable interface {
+	Reconcile(m domain.Moment, issued *domain.LicenseIssued) (domain.Verdict, error)
 }
 
 // grantBook is what the reference shard says about grants without the books: those that wait to be settled, and for as
@@ -192,10 +203,14 @@ func newEmergency(a *App, config FailOpen) *emergency {
 	return &emergency{app: a, config: config.withDefaults(), retries: map[string]retry{}}
 }
 
-func (e *emergency) start(ctx context.Context) {
+func (e *emergency) start(ctx context.Context) error {
+	if e.cancel != nil {
+		return errors.New("settling grants without the books was started before")
+	}
 	settle, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	e.cancel = cancel
 	e.running.Go(func() { e.run(settle) })
+	return nil
 }
 
 func (e *emergency) close() {
@@ -285,7 +300,11 @@ func (a *App) settleWithBooks(ctx context.Context, grant *domain.Event, issued *
 	meta := a.settling(grant, "settle")
 	result, err := a.handle(ctx, request{
 		name: "settle_grant", meta: &meta, stream: domain.CustomerStream(customer), hash: hashOf("settle_grant").text(issued.LicenseID).sum(),
-		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
+		stand: func(state domain.Aggregate, m domain.Moment) (domain.Verdict, error) {
+			books, ok := state.(reconcilable)
+			if !ok {
+				return domain.Verdict{}, errNotACustomer(domain.CustomerStream(customer), state)
+			}
 			return books.Reconcile(m, issued)
 		},
 	})
@@ -330,7 +349,7 @@ func (a *App) markSettled(ctx context.Context, grant *domain.Event, settled *dom
 	result, err := a.handle(ctx, request{
 		name: "mark_settled", meta: &meta, stream: grant.Stream, hash: hashOf("mark_settled").text(settled.LicenseID).sum(),
 		stand: func(state domain.Aggregate, m domain.Moment) (domain.Verdict, error) {
-			grants, ok := state.(*domain.FailOpen)
+			grants, ok := state.(openGrants)
 			if !ok {
 				return domain.Verdict{}, fmt.Errorf("stream %s holds %T", grant.Stream, state)
 			}

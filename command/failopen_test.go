@@ -31,6 +31,13 @@ func darkened(t *testing.T, policy func(*domain.Policy)) (before, w *world, f *f
 	return before, newWorld(t, after(before), withFaults(f)), f
 }
 
+func settling(t *testing.T, w *world) {
+	t.Helper()
+	if err := w.app.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func readable(f *faults) { f.set(func(f *faults) { f.unreadable["customer/ada"] = false }) }
 
 func of(events []domain.Event, stream domain.StreamID) []domain.Event {
@@ -62,7 +69,7 @@ func TestWithoutTheBooksAShortLicenceIsGrantedWhereThePolicySaysOpen(t *testing.
 		t.Error("the repeat gets another answer while the books are dark")
 	}
 
-	w.app.Start(t.Context())
+	settling(t, w)
 	readable(f)
 	eventually(t, "settled", func() bool { return len(of(w.recorded(), "failopen/ada")) == 2 })
 	books := of(w.recorded(), "customer/ada")
@@ -136,7 +143,7 @@ func TestAGrantThatTheBooksWouldHaveRefusedIsRevokedWhenItIsSettled(t *testing.T
 	if r.License == nil {
 		t.Fatalf("not granted: %+v", r.Decision)
 	}
-	w.app.Start(t.Context())
+	settling(t, w)
 	readable(f)
 	eventually(t, "settled", func() bool { return len(of(w.recorded(), "failopen/ada")) == 2 })
 	books := of(w.recorded(), "customer/ada")
@@ -156,7 +163,7 @@ func TestSettlingGoesOnAfterACrashBetweenItsTwoAppends(t *testing.T) {
 	must(t)(w.app.AcquireLicense(t.Context(), w.acquire("ada", "phone-1", "movie-1")))
 	// From now on the books can be read, but what settles the grant can't be marked: as if the process died in between.
 	f.set(func(f *faults) { f.unreadable["customer/ada"], f.unwritable[domain.ReferenceShard] = false, true })
-	w.app.Start(t.Context())
+	settling(t, w)
 	settledBooks := func() bool {
 		books := of(w.recorded(), "customer/ada")
 		return books[len(books)-1].Type == "GrantReconciled"
@@ -170,7 +177,7 @@ func TestSettlingGoesOnAfterACrashBetweenItsTwoAppends(t *testing.T) {
 	inBooks := len(of(w.recorded(), "customer/ada"))
 
 	second := newWorld(t, after(w))
-	second.app.Start(t.Context())
+	settling(t, second)
 	eventually(t, "marked as settled", func() bool { return len(of(second.recorded(), "failopen/ada")) == 2 })
 	if n := len(of(second.recorded(), "customer/ada")); n != inBooks {
 		t.Errorf("the books grew from %d to %d events: the grant was counted twice", inBooks, n)
@@ -182,7 +189,7 @@ func TestSettlingIsIdempotentEvenWhenItsCommandIdsAreForgotten(t *testing.T) {
 	_, w, f := darkened(t, failingOpen)
 	must(t)(w.app.AcquireLicense(t.Context(), w.acquire("ada", "phone-1", "movie-1")))
 	f.set(func(f *faults) { f.unreadable["customer/ada"], f.unwritable[domain.ReferenceShard] = false, true })
-	w.app.Start(t.Context())
+	settling(t, w)
 	eventually(t, "settled with the books", func() bool {
 		books := of(w.recorded(), "customer/ada")
 		return books[len(books)-1].Type == "GrantReconciled"
@@ -193,7 +200,7 @@ func TestSettlingIsIdempotentEvenWhenItsCommandIdsAreForgotten(t *testing.T) {
 	w.clock.advance(20 * 24 * time.Hour)
 
 	second := newWorld(t, after(w))
-	second.app.Start(t.Context())
+	settling(t, second)
 	eventually(t, "marked as settled", func() bool { return len(of(second.recorded(), "failopen/ada")) == 2 })
 	marks := of(second.recorded(), "failopen/ada")
 	data, err := marks[1].Data()

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"carryon/domain"
@@ -66,4 +67,35 @@ func (a *App) complete(r Result) (Result, error) {
 	}
 	r.License = license
 	return r, nil
+}
+
+// part is a request that carries on one that had more to say than one command may record: under an id derived from its
+// id, so that doing it again finds it done.
+func (r request) part(n int) request {
+	meta := *r.meta
+	meta.CommandID, meta.IfMatch = derivedCommandID(r.meta.CommandID, "part "+strconv.Itoa(n)), nil
+	r.meta, r.command = &meta, nil
+	return r
+}
+
+// handleRest carries on a change that ends more licences than one command may record. The change itself was recorded
+// first and is the answer; its parts end the rest, as long as the change still stands.
+func (a *App) handleRest(ctx context.Context, r request, stands func(books *domain.Customer) bool, result Result) (Result, error) {
+	decide := r.customer
+	ends := len(result.Events) > 1
+	for n := 1; ends; n++ {
+		part := r.part(n)
+		part.customer = func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
+			if !stands(books) {
+				return domain.Verdict{}, nil
+			}
+			return decide(books, m)
+		}
+		more, err := a.handle(ctx, part)
+		if err != nil {
+			return Result{}, err
+		}
+		ends = len(more.Events) > 0
+	}
+	return result, nil
 }

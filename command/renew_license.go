@@ -35,7 +35,12 @@ func (a *App) RenewLicense(ctx context.Context, c RenewLicense) (Result, error) 
 	ask := domain.RenewRequest{LicenseID: c.LicenseID, Country: c.Country, Trigger: orElse(c.Trigger, domain.TriggerUser), KeyID: a.signer.KeyID()}
 	return a.handle(ctx, request{
 		name: "renew", meta: &c.Meta, stream: domain.CustomerStream(c.Customer), command: &c, bound: true, dryRun: c.DryRun,
-		hash:     hashOf("renew").text(c.Customer).text(c.LicenseID).text(c.Country).text(ask.Trigger).sum(),
-		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) { return books.Renew(m, ask) },
+		hash: hashOf("renew").text(c.Customer).text(c.LicenseID).text(c.Country).text(ask.Trigger).sum(),
+		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
+			if c.DryRun {
+				return books.EvaluateRenew(m, ask)
+			}
+			return books.Renew(m, ask)
+		},
 	})
 }

@@ -2,7 +2,7 @@ package command
 
 import (
 	"context"
-	"strconv"
+	"errors"
 
 	"carryon/domain"
 )
@@ -22,9 +22,9 @@ func (c *RevokeAllForCustomer) check() error {
 	return f.err()
 }
 
-// RevokeAllForCustomer records the revocations. A customer who holds more than one command may record is revoked in
-// several, each under an id derived from the first one's, so that a repeat finds them all; the answer holds the events
-// of all. Whoever stops half-way, repeats it.
+// RevokeAllForCustomer records the revocations. Of a customer who holds more than one command may record, the first
+// are revoked under ids derived from the command's, and the command itself records the last ones: so a repeat finds
+// either the whole done, or goes on where it was interrupted.
 func (a *App) RevokeAllForCustomer(ctx context.Context, c RevokeAllForCustomer) (Result, error) {
 	if err := c.check(); err != nil {
 		return Result{}, err
@@ -33,28 +33,30 @@ func (a *App) RevokeAllForCustomer(ctx context.Context, c RevokeAllForCustomer) 
 	if err != nil {
 		return Result{}, err
 	}
-	hash := hashOf("revoke_all").text(c.Customer).reason(reason).sum()
-	result, err := a.revokeSome(ctx, &c.Meta, c.Customer, hash, reason)
-	for part := 1; err == nil && part <= maxRevokeParts; part++ {
-		meta := Meta{CommandID: derivedCommandID(c.CommandID, "part "+strconv.Itoa(part)), Actor: c.Actor, Correlation: c.Correlation}
-		var more Result
-		if more, err = a.revokeSome(ctx, &meta, c.Customer, hash, reason); err != nil || len(more.Events) == 0 {
-			break
+	r := request{
+		name: "revoke_all", meta: &c.Meta, stream: domain.CustomerStream(c.Customer), command: &c,
+		hash: hashOf("revoke_all").text(c.Customer).reason(reason).sum(),
+		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
+			verdict, err := books.RevokeAll(m, reason.recorded)
+			if err == nil && verdict.Remaining > 0 {
+				return domain.Verdict{}, errMoreRemains
+			}
+			return verdict, err
+		},
+	}
+	result, err := a.handle(ctx, r)
+	for part := 1; errors.Is(err, errMoreRemains); part++ {
+		some := r.part(part)
+		some.customer = func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
+			return books.RevokeAll(m, reason.recorded)
 		}
-		result.Events = append(result.Events, more.Events...)
-		result.Version, result.Position = more.Version, more.Position
+		if _, err := a.handle(ctx, some); err != nil {
+			return Result{}, err
+		}
+		result, err = a.handle(ctx, r)
 	}
 	return result, err
 }
 
-// A customer's licences are bounded by the limits of plan and studio; so are the parts of a revocation.
-const maxRevokeParts = 100
-
-func (a *App) revokeSome(ctx context.Context, meta *Meta, customer, hash string, reason sealedReason) (Result, error) {
-	return a.handle(ctx, request{
-		name: "revoke_all", meta: meta, stream: domain.CustomerStream(customer), hash: hash,
-		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
-			return books.RevokeAll(m, reason.recorded)
-		},
-	})
-}
+// errMoreRemains: the customer holds more than one command may revoke.
+var errMoreRemains = errors.New("more licences than one command may revoke")
