@@ -144,8 +144,8 @@ func (w *Writer) Submit(ctx context.Context, sub Submission) (Result, error) {
 	return p.result, p.err
 }
 
-// Read is an authoritative read: what it returns was the whole truth about the stream at a moment after the call.
-func (w *Writer) Read(ctx context.Context, stream domain.StreamID) (Version, error) {
+// Load is an authoritative read: what it returns was the whole truth about the stream at a moment after the call.
+func (w *Writer) Load(ctx context.Context, stream domain.StreamID) (Version, error) {
 	if stream.ID() == "" {
 		return Version{}, fmt.Errorf("reading stream %q: it names nothing", stream)
 	}

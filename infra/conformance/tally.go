@@ -1,0 +1,150 @@
+package conformance
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"carryon/command"
+	"carryon/domain"
+)
+
+// A small domain of the suites' own, so that they test the writer and the store and not the rules: a tally adds
+// amounts up and keeps the number of its events. It refuses what would make it negative, and repeats that refusal while
+// nothing else happens.
+type tally struct {
+	events  uint64
+	sum     int64
+	refused uint64 // seq of the refusal that still stands, 0: none
+}
+
+// The tally's events.
+type (
+	added struct {
+		Amount int64  `json:"amount"`
+		Filler string `json:"filler,omitempty"` // makes the payload as large as a test wants it
+	}
+	refused struct {
+		Amount   int64           `json:"amount"`
+		Decision domain.Decision `json:"decision"`
+	}
+	// unfoldable is claimed without trouble and can't be folded by those who read it.
+	unfoldable struct{}
+	// future stands for an event that a newer program wrote.
+	future struct{}
+)
+
+func (added) EventType() string      { return "Added" }
+func (refused) EventType() string    { return "Refused" }
+func (unfoldable) EventType() string { return "Unfoldable" }
+func (future) EventType() string     { return "Future" }
+
+var errUnfoldable = errors.New("can't be folded")
+
+// Apply folds an event.
+func (t *tally) Apply(e *domain.Event) error {
+	if e.Seq != t.events+1 {
+		return fmt.Errorf("event %d can't follow event %d", e.Seq, t.events)
+	}
+	switch e.Type {
+	case "Added":
+		var p added
+		if err := json.Unmarshal(e.Payload, &p); err != nil {
+			return fmt.Errorf("event %d: %w", e.Seq, err)
+		}
+		t.sum, t.refused = t.sum+p.Amount, 0
+	case "Refused":
+		t.refused = e.Seq
+	case "Unfoldable":
+		return errUnfoldable
+	default:
+		return fmt.Errorf("%q: %w", e.Type, domain.ErrUnknownEventType)
+	}
+	t.events++
+	return nil
+}
+
+// Clone copies the tally.
+func (t *tally) Clone() domain.Aggregate { c := *t; return &c }
+
+// Size is that of the struct.
+func (t *tally) Size() int { return 24 }
+
+// MarshalBinary encodes the tally.
+func (t *tally) MarshalBinary() ([]byte, error) {
+	b := binary.BigEndian.AppendUint64(nil, t.events)
+	b = binary.BigEndian.AppendUint64(b, uint64(t.sum))
+	return binary.BigEndian.AppendUint64(b, t.refused), nil
+}
+
+// tallyFolding is the writer's view of tallies.
+func tallyFolding() command.Folding {
+	return command.Folding{
+		Version: 1,
+		Empty:   func(domain.StreamID) (domain.Aggregate, error) { return &tally{}, nil },
+		Restore: func(stream domain.StreamID, data []byte) (domain.Aggregate, error) {
+			if len(data) != 24 {
+				return nil, fmt.Errorf("snapshot of %s has %d bytes", stream, len(data))
+			}
+			return &tally{
+				events: binary.BigEndian.Uint64(data), sum: int64(binary.BigEndian.Uint64(data[8:])), refused: binary.BigEndian.Uint64(data[16:]),
+			}, nil
+		},
+		Record: func(e *domain.Event, p domain.Payload) (err error) {
+			e.Type, e.SchemaVersion = p.EventType(), 1
+			e.Payload, err = json.Marshal(p)
+			return err
+		},
+		Decision: func(e *domain.Event) *domain.Decision {
+			var p refused
+			if e.Type != "Refused" || json.Unmarshal(e.Payload, &p) != nil {
+				return nil
+			}
+			return &p.Decision
+		},
+	}
+}
+
+// add adds an amount, in as many events as wanted.
+type add struct {
+	amount int64
+	events int // 0: one
+	filler string
+}
+
+// Decide is pure.
+func (a add) Decide(state domain.Aggregate, m domain.Moment) (domain.Verdict, error) {
+	t := state.(*tally)
+	if t.events != m.Version {
+		return domain.Verdict{}, fmt.Errorf("decided on version %d of a state with %d events", m.Version, t.events)
+	}
+	if t.sum+a.amount*int64(max(1, a.events)) < 0 {
+		decision := &domain.Decision{ID: domain.DecisionID(m.CommandID), Command: "add", Outcome: domain.OutcomeRefuse, Code: "NEGATIVE",
+			DecidedAt: m.Now, CustomerVersion: m.Version}
+		if t.refused > 0 {
+			return domain.Verdict{Repeats: t.refused, Decision: decision}, nil
+		}
+		return domain.Verdict{Events: []domain.NewEvent{{Payload: refused{a.amount, *decision}}}, Decision: decision}, nil
+	}
+	if a.amount == 0 {
+		return domain.Verdict{}, nil
+	}
+	fresh := domain.NewEvent{Payload: added{a.amount, a.filler}}
+	return domain.Verdict{Events: slices.Repeat([]domain.NewEvent{fresh}, max(1, a.events))}, nil
+}
+
+// reference is reference data that says nothing: tallies do not look at it.
+type reference struct{}
+
+func (reference) Policy(time.Time) *domain.Policy           { return nil }
+func (reference) DeviceTypes(time.Time) *domain.DeviceTypes { return nil }
+func (reference) Title(string) (domain.Title, bool)         { return domain.Title{}, false }
+func (reference) WithdrawnFrom(string, string) (time.Time, bool) {
+	return time.Time{}, false
+}
+func (reference) Versions(time.Time) domain.Versions {
+	return domain.Versions{Policy: 7, Catalogue: "suite"}
+}
