@@ -86,7 +86,7 @@ func TestBadInputNamesEveryFieldAndRecordsNothing(t *testing.T) {
 		{"a country that is none", acquire(func(c *command.AcquireLicense) { c.Country = "XX" }), []string{"country"}},
 		{"a country in small letters", acquire(func(c *command.AcquireLicense) { c.Country = "de" }), []string{"country"}},
 		{"words that are no choice", acquire(func(c *command.AcquireLicense) { c.Trigger, c.Maturity, c.Quality = "robot", "toddler", "8k" }),
-			[]string{"trigger", "maturity", "quality"}},
+			[]string{"maturity", "trigger", "quality"}},
 		{"a negative size", acquire(func(c *command.AcquireLicense) { c.SizeBytes = -1 }), []string{"size_bytes"}},
 		{"a size that overflows", acquire(func(c *command.AcquireLicense) { c.SizeBytes = math.MaxInt64 }), []string{"size_bytes"}},
 		{"a name that is not UTF-8", acquire(func(c *command.AcquireLicense) { c.DeviceName = evil }), []string{"device_name"}},

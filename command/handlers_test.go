@@ -62,96 +62,67 @@ func licenseID(t testing.TB, r command.Result) string {
 
 var reason = command.ReasonGiven{Code: domain.ReasonLostDevice, Text: "Left on the train, says Ada", Case: "C-1001"}
 
-// conversation is a customer's life in commands, each under a fixed id, and the types of events that each records.
+// step is a command with a fixed id, and the types of the events that it records.
 type step struct {
 	name string
 	do   func(context.Context, *command.App) (command.Result, error)
 	want []string
 }
 
+func say[C any](name string, method func(*command.App, context.Context, C) (command.Result, error), c C, want ...string) step {
+	do := func(ctx context.Context, a *command.App) (command.Result, error) { return method(a, ctx, c) }
+	return step{name, do, want}
+}
+
+// conversation is a customer's life in commands.
 func conversation(w *world) []step {
 	const customer, device = "ada", "phone-1"
 	expires := noon.Add(20 * 24 * time.Hour)
-	var steps []step
-	add := func(name string, do func(context.Context, *command.App) (command.Result, error), want ...string) {
-		steps = append(steps, step{name, do, want})
-	}
-	plan := command.ChangePlan{Meta: w.meta(), Customer: customer, Plan: "standard", Country: "DE"}
-	add("ChangePlan", func(ctx context.Context, a *command.App) (command.Result, error) { return a.ChangePlan(ctx, plan) }, "PlanChanged")
-	member := command.ChangeMembership{Meta: w.meta(), Customer: customer, State: domain.MembershipActive}
-	add("ChangeMembership", func(ctx context.Context, a *command.App) (command.Result, error) {
-		return a.ChangeMembership(ctx, member)
-	})
-	register := command.RegisterDevice{Meta: w.meta(), Customer: customer, DeviceID: device, DeviceType: "phone-x", Name: "Ada's phone"}
-	add("RegisterDevice", func(ctx context.Context, a *command.App) (command.Result, error) {
-		return a.RegisterDevice(ctx, register)
-	}, "DeviceRegistered")
-	acquire := w.acquire(customer, device, "movie-1")
-	acquire.DeviceName = "Ada's phone"
-	add("AcquireLicense", func(ctx context.Context, a *command.App) (command.Result, error) {
-		return a.AcquireLicense(ctx, acquire)
-	},
-		"LicenseIssued", "ContentDownloaded")
-	license := domain.LicenseID(acquire.CommandID)
-	again := w.acquire(customer, device, "movie-1")
-	add("AcquireLicense again", func(ctx context.Context, a *command.App) (command.Result, error) { return a.AcquireLicense(ctx, again) }, "LicenseReissued")
+	first, again, second, third, refused := w.acquire(customer, device, "movie-1"), w.acquire(customer, device, "movie-1"),
+		w.acquire(customer, device, "movie-2"), w.acquire(customer, device, "movie-2"), w.acquire(customer, device, "movie-1")
+	first.DeviceName = "Ada's phone"
+	license := domain.LicenseID(first.CommandID)
 	play := command.RecordPlayback{Meta: w.meta(), Customer: customer, LicenseID: license, PlayID: "p-1", Kind: domain.PlayStart, DeviceTime: noon}
-	add("RecordPlayback start", func(ctx context.Context, a *command.App) (command.Result, error) { return a.RecordPlayback(ctx, play) },
-		"PlaybackStarted", "ContentPlayed")
 	stop := play
 	stop.Meta, stop.Kind, stop.PositionSeconds = w.meta(), domain.PlayStop, 90
-	add("RecordPlayback stop", func(ctx context.Context, a *command.App) (command.Result, error) { return a.RecordPlayback(ctx, stop) }, "PlaybackStopped")
-	release := command.ReleaseLicense{Meta: w.meta(), Customer: customer, LicenseID: license}
-	add("ReleaseLicense", func(ctx context.Context, a *command.App) (command.Result, error) {
-		return a.ReleaseLicense(ctx, release)
-	}, "LicenseReleased")
-	confirm := command.ConfirmRelease{Meta: w.meta(), Customer: customer, LicenseID: license}
-	add("ConfirmRelease", func(ctx context.Context, a *command.App) (command.Result, error) {
-		return a.ConfirmRelease(ctx, confirm)
-	}, "ReleaseConfirmed")
-	second := w.acquire(customer, device, "movie-2")
-	add("AcquireLicense of another", func(ctx context.Context, a *command.App) (command.Result, error) {
-		return a.AcquireLicense(ctx, second)
-	},
-		"LicenseIssued", "ContentDownloaded")
-	revoke := command.RevokeLicense{Meta: w.support(), Customer: customer, LicenseID: domain.LicenseID(second.CommandID), Reason: reason}
-	add("RevokeLicense", func(ctx context.Context, a *command.App) (command.Result, error) { return a.RevokeLicense(ctx, revoke) }, "LicenseRevoked")
-	third := w.acquire(customer, device, "movie-2")
-	add("AcquireLicense after a revocation", func(ctx context.Context, a *command.App) (command.Result, error) { return a.AcquireLicense(ctx, third) },
-		"LicenseIssued", "ContentDownloaded")
-	all := command.RevokeAllForCustomer{Meta: w.support(), Customer: customer, Reason: reason}
-	add("RevokeAllForCustomer", func(ctx context.Context, a *command.App) (command.Result, error) {
-		return a.RevokeAllForCustomer(ctx, all)
-	}, "LicenseRevoked")
-	block := command.BlockDevice{Meta: w.support(), Customer: customer, DeviceID: device, Reason: reason}
-	add("BlockDevice", func(ctx context.Context, a *command.App) (command.Result, error) { return a.BlockDevice(ctx, block) }, "DeviceBlocked")
-	refused := w.acquire(customer, device, "movie-1")
-	add("AcquireLicense on a blocked device", func(ctx context.Context, a *command.App) (command.Result, error) {
-		return a.AcquireLicense(ctx, refused)
-	}, "LicenseDenied")
-	unblock := command.UnblockDevice{Meta: w.support(), Customer: customer, DeviceID: device, Reason: reason}
-	add("UnblockDevice", func(ctx context.Context, a *command.App) (command.Result, error) {
-		return a.UnblockDevice(ctx, unblock)
-	}, "DeviceUnblocked")
-	grant := command.GrantException{Meta: w.support(), Customer: customer, Code: domain.CodeYearlyTitleLimit,
+	exception := command.GrantException{Meta: w.support(), Customer: customer, Code: domain.CodeYearlyTitleLimit,
 		Scope: domain.Scope{Kind: domain.ScopeTitle, ID: "movie-1"}, Uses: 2, ExpiresAt: &expires, Reason: reason}
-	add("GrantException", func(ctx context.Context, a *command.App) (command.Result, error) { return a.GrantException(ctx, grant) }, "ExceptionGranted")
-	ungrant := command.WithdrawException{Meta: w.support(), Customer: customer, ExceptionID: domain.ExceptionID(grant.CommandID), Reason: reason}
-	add("WithdrawException", func(ctx context.Context, a *command.App) (command.Result, error) {
-		return a.WithdrawException(ctx, ungrant)
-	}, "ExceptionWithdrawn")
-	remove := command.RemoveDevice{Meta: w.support(), Customer: customer, DeviceID: device, Reason: &reason}
-	add("RemoveDevice", func(ctx context.Context, a *command.App) (command.Result, error) { return a.RemoveDevice(ctx, remove) }, "DeviceRemoved")
-	withdraw := command.WithdrawTitle{Meta: w.meta(), TitleID: "movie-2", Countries: []string{"FR", "DE"}}
-	add("WithdrawTitle", func(ctx context.Context, a *command.App) (command.Result, error) {
-		return a.WithdrawTitle(ctx, withdraw)
-	}, "TitleWithdrawn")
-	policy := *domain.DefaultPolicy()
-	publish := command.PublishPolicy{Meta: w.meta(), Policy: domain.PolicyDefault, Document: policy.JSON(), EffectiveFrom: noon.Add(time.Hour)}
-	add("PublishPolicy", func(ctx context.Context, a *command.App) (command.Result, error) {
-		return a.PublishPolicy(ctx, publish)
-	}, "PolicyPublished")
-	return steps
+	return []step{
+		say("ChangePlan", (*command.App).ChangePlan,
+			command.ChangePlan{Meta: w.meta(), Customer: customer, Plan: "standard", Country: "DE"}, "PlanChanged"),
+		say("ChangeMembership", (*command.App).ChangeMembership,
+			command.ChangeMembership{Meta: w.meta(), Customer: customer, State: domain.MembershipActive}, "MembershipChanged"),
+		say("RegisterDevice", (*command.App).RegisterDevice,
+			command.RegisterDevice{Meta: w.meta(), Customer: customer, DeviceID: device, DeviceType: "phone-x", Name: "Ada's phone"}, "DeviceRegistered"),
+		say("AcquireLicense", (*command.App).AcquireLicense, first, "LicenseIssued", "ContentDownloaded"),
+		say("AcquireLicense again", (*command.App).AcquireLicense, again, "LicenseReissued"),
+		say("RecordPlayback start", (*command.App).RecordPlayback, play, "PlaybackStarted", "ContentPlayed"),
+		say("RecordPlayback stop", (*command.App).RecordPlayback, stop, "PlaybackStopped"),
+		say("ReleaseLicense", (*command.App).ReleaseLicense,
+			command.ReleaseLicense{Meta: w.meta(), Customer: customer, LicenseID: license}, "LicenseReleased"),
+		say("ConfirmRelease", (*command.App).ConfirmRelease,
+			command.ConfirmRelease{Meta: w.meta(), Customer: customer, LicenseID: license}, "ReleaseConfirmed"),
+		say("AcquireLicense of another", (*command.App).AcquireLicense, second, "LicenseIssued", "ContentDownloaded"),
+		say("RevokeLicense", (*command.App).RevokeLicense,
+			command.RevokeLicense{Meta: w.support(), Customer: customer, LicenseID: domain.LicenseID(second.CommandID), Reason: reason}, "LicenseRevoked"),
+		say("AcquireLicense after a revocation", (*command.App).AcquireLicense, third, "LicenseIssued", "ContentDownloaded"),
+		say("RevokeAllForCustomer", (*command.App).RevokeAllForCustomer,
+			command.RevokeAllForCustomer{Meta: w.support(), Customer: customer, Reason: reason}, "LicenseRevoked"),
+		say("BlockDevice", (*command.App).BlockDevice,
+			command.BlockDevice{Meta: w.support(), Customer: customer, DeviceID: device, Reason: reason}, "DeviceBlocked"),
+		say("AcquireLicense on a blocked device", (*command.App).AcquireLicense, refused, "LicenseDenied"),
+		say("UnblockDevice", (*command.App).UnblockDevice,
+			command.UnblockDevice{Meta: w.support(), Customer: customer, DeviceID: device, Reason: reason}, "DeviceUnblocked"),
+		say("GrantException", (*command.App).GrantException, exception, "ExceptionGranted"),
+		say("WithdrawException", (*command.App).WithdrawException, command.WithdrawException{
+			Meta: w.support(), Customer: customer, ExceptionID: domain.ExceptionID(exception.CommandID), Reason: reason}, "ExceptionWithdrawn"),
+		say("RemoveDevice", (*command.App).RemoveDevice,
+			command.RemoveDevice{Meta: w.support(), Customer: customer, DeviceID: device, Reason: &reason}, "DeviceRemoved"),
+		say("WithdrawTitle", (*command.App).WithdrawTitle,
+			command.WithdrawTitle{Meta: w.meta(), TitleID: "movie-2", Countries: []string{"FR", "DE"}}, "TitleWithdrawn"),
+		say("PublishPolicy", (*command.App).PublishPolicy, command.PublishPolicy{
+			Meta: w.meta(), Policy: domain.PolicyDefault, Document: fewDevices(1), EffectiveFrom: noon.Add(time.Hour)}, "PolicyPublished"),
+	}
 }
 
 func TestEachCommandRecordsWhatItSays(t *testing.T) {
@@ -165,9 +136,6 @@ func TestEachCommandRecordsWhatItSays(t *testing.T) {
 		}
 		if !slices.Equal(types(r.Events), s.want) {
 			t.Fatalf("%s recorded %v, want %v", s.name, types(r.Events), s.want)
-		}
-		if len(r.Events) == 0 {
-			continue
 		}
 		last := r.Events[len(r.Events)-1]
 		if r.Version != last.Seq || r.Position != last.Position || r.Stream != last.Stream {
@@ -189,9 +157,6 @@ func TestARepeatedCommandGetsTheSameAnswerAfterARestart(t *testing.T) {
 	first.stopWriter()
 	second := newWorld(t, after(first))
 	for i, s := range steps {
-		if len(s.want) == 0 {
-			continue // nothing was recorded that could remember it
-		}
 		second.clock.advance(time.Second)
 		r, err := s.do(t.Context(), second.app)
 		if err != nil {
