@@ -57,7 +57,7 @@ func History(ctx context.Context, target Target, o HistoryOptions) (*Report, err
 			pace = min(4, max(0.25, float64(o.Written())/max(1, want)))
 		}
 		for _, s := range slice {
-			rest := time.Duration((0.2 + 1.6*random.Float64()) * float64(gap) * 0.65 * pace / s.home.eager)
+			rest := time.Duration((0.2 + 1.6*random.Float64()) * float64(gap) * 0.5 * pace / s.home.eager)
 			heap.Push(&queue, session{at: s.at.Add(rest), home: s.home})
 		}
 	}

@@ -78,9 +78,9 @@ func NewHousehold(seed uint64, number int, prefix string) *Household {
 			break
 		}
 	}
-	h.eager = 0.3 + 1.4*random.Float64()
-	if random.Float64() < 0.05 {
-		h.eager = 4 // the few who meet every limit
+	h.eager = 0.2 + random.Float64()
+	if random.Float64() < 0.08 {
+		h.eager = 7 // the few who meet every limit
 	}
 	for range 1 + random.IntN(most) {
 		h.addDevice()
@@ -143,7 +143,7 @@ func (h *Household) download(d *device, titles Titles) Op {
 	if h.random.Float64() < 0.03 {
 		op.Country = countries[h.random.IntN(len(countries))] // travelling
 	}
-	if h.random.Float64() < 0.2 {
+	if h.random.Float64() < 0.2 && (h.plan != "ads" || h.random.Float64() < 0.1) {
 		op.Quality = "high"
 	}
 	title := titles.Pick(h.random)
@@ -202,7 +202,7 @@ func (h *Household) watch(now time.Time) (Op, bool) {
 // keepAlive renews what is about to end, or what ended lately.
 func (h *Household) keepAlive(now time.Time) (Op, bool) {
 	for _, l := range h.held {
-		if l.released || l.expires.IsZero() || l.expires.Sub(now) > 24*time.Hour || now.Sub(l.expires) > 12*time.Hour {
+		if l.released || l.expires.IsZero() || l.expires.Sub(now) > 72*time.Hour || now.Sub(l.expires) > 5*24*time.Hour {
 			continue
 		}
 		if h.random.Float64() < 0.35 {
@@ -221,7 +221,7 @@ func (h *Household) tidyUp(now time.Time) (Op, bool) {
 	}
 	for _, l := range h.held {
 		done := l.plays > 1 || l.plays > 0 && h.random.Float64() < 0.3 || !l.expires.IsZero() && now.After(l.expires.Add(48*time.Hour))
-		if done && !l.released && l.playing == "" && h.random.Float64() < 0.5 {
+		if done && !l.released && l.playing == "" && h.random.Float64() < 0.25 {
 			return Op{Kind: Release, LicenseID: l.license, DeviceID: l.device.id}, true
 		}
 	}

@@ -64,8 +64,10 @@ func windowsOf(id, origin, global string) []domain.Window {
 	switch {
 	case global == "true":
 		return []domain.Window{{}}
-	case global == "false", n < 12:
-		return []domain.Window{{Countries: someCountries(id, origins[origin])}}
+	case global == "false":
+		return []domain.Window{{Countries: someCountries(id, origins[origin], 85)}}
+	case n < 8:
+		return []domain.Window{{Countries: someCountries(id, origins[origin], 35)}}
 	case n < 15: // ended
 		return []domain.Window{{To: fixed.AddDate(0, 0, -int(draw("ended", id, 700)))}}
 	case n < 18: // ends
@@ -80,10 +82,11 @@ func windowsOf(id, origin, global string) []domain.Window {
 	return []domain.Window{{}}
 }
 
-func someCountries(id, origin string) []string {
+// someCountries are the country of origin and of the others about so many in a hundred.
+func someCountries(id, origin string, percent uint64) []string {
 	var some []string
 	for _, c := range markets {
-		if c == origin || draw("country "+c, id, 3) == 0 {
+		if c == origin || draw("country "+c, id, 100) < percent {
 			some = append(some, c)
 		}
 	}

@@ -1,0 +1,98 @@
+package profile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"carryon/command"
+	"carryon/infra/sqlite/readmodel"
+	"carryon/projector"
+)
+
+// models are the read models of the embedded profile, each in a file of its own, and what keeps them up to date.
+type models struct {
+	customers *readmodel.Customers
+	timeline  *readmodel.Timeline
+	denials   *readmodel.Denials
+	analytics *readmodel.Analytics
+	search    *readmodel.Search
+	reference *readmodel.Reference
+	runners   projector.Runners
+}
+
+// openModels opens the read models and makes a consumer for each.
+func (s *Embedded) openModels(ctx context.Context) (err error) {
+	dir := filepath.Join(s.config.Data, "read")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	s.shared = projector.NewShared(s.log, 32<<20)
+	m := &models{}
+	s.models = m
+	metrics := projector.NewMetrics(s.registry)
+	if m.reference, err = openModel(ctx, s, dir, "reference", readmodel.OpenReference); err != nil {
+		return err
+	}
+	if m.customers, err = openModel(ctx, s, dir, "customers", func(ctx context.Context, path string) (*readmodel.Customers, error) {
+		return readmodel.OpenCustomers(ctx, path, s.keys.Pseudonyms())
+	}); err != nil {
+		return err
+	}
+	if m.timeline, err = openModel(ctx, s, dir, "timeline", readmodel.OpenTimeline); err != nil {
+		return err
+	}
+	if m.denials, err = openModel(ctx, s, dir, "denials", readmodel.OpenDenials); err != nil {
+		return err
+	}
+	if m.analytics, err = openModel(ctx, s, dir, "analytics", readmodel.OpenAnalytics); err != nil {
+		return err
+	}
+	if m.search, err = openModel(ctx, s, dir, "search", readmodel.OpenSearch); err != nil {
+		return err
+	}
+	m.runners = projector.Runners{
+		consume(s, metrics, projector.Reference{}, m.reference),
+		consume(s, metrics, projector.Customers{}, m.customers),
+		consume(s, metrics, projector.Timeline{}, m.timeline),
+		consume(s, metrics, projector.Denials{}, m.denials),
+		consume(s, metrics, projector.Analytics{}, m.analytics),
+		consume(s, metrics, projector.Search{}, m.search),
+	}
+	return nil
+}
+
+// openModel opens a read model's file. One that an older program wrote, or another fold, is made anew: everything in
+// it comes from the log.
+func openModel[M interface{ Close() error }](ctx context.Context, s *Embedded, dir, name string, open func(context.Context, string) (M, error)) (M, error) {
+	path := filepath.Join(dir, name+".1.db")
+	m, err := open(ctx, path)
+	if errors.Is(err, readmodel.ErrStale) {
+		s.logger.Warn("the read model was written by an older program and is made anew from the log", "model", name)
+		for _, suffix := range []string{"", "-wal", "-shm"} {
+			if err := os.Remove(path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return m, fmt.Errorf("making read model %s anew: %w", name, err)
+			}
+		}
+		m, err = open(ctx, path)
+	}
+	if err != nil {
+		return m, err
+	}
+	s.onClose(func(context.Context) error { return m.Close() })
+	return m, nil
+}
+
+func consume[T projector.Tx](s *Embedded, metrics *projector.Metrics, p projector.Projection[T], store projector.Store[T]) projector.Runner {
+	shards := make([]int, customerShards+1)
+	for i := range shards {
+		shards[i] = i
+	}
+	return projector.NewConsumer(projector.Config{Logger: s.logger}, p, store, s.shared, s.log, shards, s.clock, metrics)
+}
+
+func (m *models) impact(clock command.Clock) command.Impact {
+	return nil
+}
