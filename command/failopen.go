@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -56,7 +57,7 @@ func (a *App) failOpen(ctx context.Context, r request, customer string, ask doma
 	meta.IfMatch = nil // names a version of books that nobody can read
 	r.meta = &meta
 	r.stand = func(state domain.Aggregate, m domain.Moment) (domain.Verdict, error) {
-		grants, ok := state.(openGrants)
+		grants, ok := state.(*domain.FailOpen)
 		if !ok {
 			return domain.Verdict{}, fmt.Errorf("stream %s holds %T", domain.FailOpenStream(customer), state)
 		}
@@ -64,7 +65,7 @@ func (a *App) failOpen(ctx context.Context, r request, customer string, ask doma
 	}
 	result, err := a.handle(ctx, r)
 	switch {
-	case errors.Is(err, domain.ErrConflict): // the policy does not allow it
+	case err == nil && result.Refused(): // the books might have given another reason: come back later
 		return Result{}, unreadable
 	case errors.Is(err, ErrIdempotencyConflict), errors.Is(err, ErrTokenDrift), errors.Is(err, ErrUnknown):
 		return Result{}, err
@@ -78,17 +79,6 @@ func (a *App) failOpen(ctx context.Context, r request, customer string, ask doma
 	return a.knowing(ctx, result, nil)
 }
 
-// openGrants is what a failopen stream decides.
-type openGrants interface {
-	Grant(m domain.Moment, r domain.AcquireRequest) (domain.Verdict, error)
-	Settle(m domain.Moment, settled *domain.GrantReconciled) (domain.Verdict, error)
-}
-
-// reconcilable is what a customer's books decide about a grant that was made without them.
-type reconcilable interface {
-	Reconcile(m domain.Moment, issued *domain.LicenseIssued) (domain.Verdict, error)
-}
-
 // grantBook is what the reference shard says about grants without the books: those that wait to be settled, and for as
 // long as their command ids may come again, those that were settled.
 type grantBook struct {
@@ -98,9 +88,10 @@ type grantBook struct {
 }
 
 type givenGrant struct {
-	event   domain.Event // LicenseIssued
-	license string
-	settled bool
+	event    domain.Event // LicenseIssued
+	license  string
+	commands []string // that it answers: the one that it was made for, and those that had it given out again
+	settled  bool
 }
 
 // keepSettled is how long a settled grant is remembered: longer than command ids are accepted.
@@ -124,8 +115,14 @@ func (b *grantBook) note(events []*domain.Event) error {
 			if b.grants == nil {
 				b.grants = map[string][]*givenGrant{}
 			}
-			b.grants[customer] = append(b.grants[customer], &givenGrant{event: *e, license: p.LicenseID})
+			b.grants[customer] = append(b.grants[customer], &givenGrant{event: *e, license: p.LicenseID, commands: []string{e.CommandID}})
 			b.open++
+		case *domain.LicenseReissued:
+			for _, g := range b.grants[customer] {
+				if g.license == p.LicenseID {
+					g.commands = append(g.commands, e.CommandID)
+				}
+			}
 		case *domain.GrantReconciled:
 			for _, g := range b.grants[customer] {
 				if g.license == p.LicenseID && !g.settled {
@@ -157,7 +154,7 @@ func (b *grantBook) granted(customer, commandID string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, g := range b.grants[customer] {
-		if g.event.CommandID == commandID {
+		if slices.Contains(g.commands, commandID) {
 			return true
 		}
 	}
@@ -300,11 +297,7 @@ func (a *App) settleWithBooks(ctx context.Context, grant *domain.Event, issued *
 	meta := a.settling(grant, "settle")
 	result, err := a.handle(ctx, request{
 		name: "settle_grant", meta: &meta, stream: domain.CustomerStream(customer), hash: hashOf("settle_grant").text(issued.LicenseID).sum(),
-		stand: func(state domain.Aggregate, m domain.Moment) (domain.Verdict, error) {
-			books, ok := state.(reconcilable)
-			if !ok {
-				return domain.Verdict{}, errNotACustomer(domain.CustomerStream(customer), state)
-			}
+		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
 			return books.Reconcile(m, issued)
 		},
 	})
@@ -349,11 +342,11 @@ func (a *App) markSettled(ctx context.Context, grant *domain.Event, settled *dom
 	result, err := a.handle(ctx, request{
 		name: "mark_settled", meta: &meta, stream: grant.Stream, hash: hashOf("mark_settled").text(settled.LicenseID).sum(),
 		stand: func(state domain.Aggregate, m domain.Moment) (domain.Verdict, error) {
-			grants, ok := state.(openGrants)
+			grants, ok := state.(*domain.FailOpen)
 			if !ok {
 				return domain.Verdict{}, fmt.Errorf("stream %s holds %T", grant.Stream, state)
 			}
-			return grants.Settle(m, settled)
+			return grants.Settle(m, *settled)
 		},
 	})
 	_, err = a.knowing(ctx, result, err)

@@ -67,6 +67,9 @@ func licensePayload(e *domain.Event) (LicensePayload, bool, error) {
 		return LicensePayload{}, false, err
 	}
 	p := LicensePayload{Version: LicensePayloadVersion, Serial: e.Seq, Customer: e.Stream.ID(), Basis: domain.BasisBooks}
+	if e.Stream.Kind() == domain.KindFailOpen {
+		p.Basis = domain.BasisFailOpen
+	}
 	var s *domain.Subject
 	switch d := data.(type) {
 	case *domain.LicenseIssued:
