@@ -116,7 +116,7 @@ func (c *Customer) prune() {
 	c.removals = after(c.removals, now.minus(RememberDeviceUses))
 	c.arrivals = after(c.arrivals, now.minus(RememberDeviceUses))
 	c.exceptions = keep(c.exceptions, func(x *exception) bool { return x.rememberedUntil() > now })
-	c.licenses = keep(c.licenses, func(l *license) bool { return l.rememberedUntil() > now })
+	c.licenses = keep(c.licenses, func(l *license) bool { return l.rememberedUntil(RememberEnded) > now })
 	c.contents = change(c.contents, func(t *content) *content { return t.pruned(now) })
 	c.devices = change(c.devices, func(d *device) *device {
 		d = d.pruned(now)

@@ -27,7 +27,7 @@ func (c *Customer) RecordPlayback(m Moment, r PlaybackReport) (Verdict, error) {
 	if err := r.check(); err != nil {
 		return Verdict{}, err
 	}
-	l, err := c.findLicense(r.LicenseID)
+	l, err := c.findLicense(m, r.LicenseID)
 	if err != nil || l.remembers(playHash(r.PlayID, r.Kind)) {
 		return Verdict{}, err
 	}

@@ -7,7 +7,7 @@ package domain
 // Release ends a licence at its device's wish. A licence that has ended by release or revocation stays as it is; one
 // that has expired is released all the same, because the device still holds its file.
 func (c *Customer) Release(m Moment, licenseID string) (Verdict, error) {
-	l, err := c.findLicense(licenseID)
+	l, err := c.findLicense(m, licenseID)
 	if err != nil || l.endedAt != 0 {
 		return Verdict{}, err
 	}
@@ -16,7 +16,7 @@ func (c *Customer) Release(m Moment, licenseID string) (Verdict, error) {
 
 // ConfirmRelease records that the device has destroyed the licence. A device that never released it releases it thereby.
 func (c *Customer) ConfirmRelease(m Moment, licenseID string) (Verdict, error) {
-	l, err := c.findLicense(licenseID)
+	l, err := c.findLicense(m, licenseID)
 	if err != nil || l.removal == RemovalConfirmed {
 		return Verdict{}, err
 	}

@@ -43,7 +43,7 @@ type renewHearing struct {
 }
 
 func (c *Customer) hearRenew(m Moment, r RenewRequest) (*renewHearing, error) {
-	l, err := c.findLicense(r.LicenseID)
+	l, err := c.findLicense(m, r.LicenseID)
 	if err != nil {
 		return nil, err
 	}

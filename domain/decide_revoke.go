@@ -8,7 +8,7 @@ func (c *Customer) Revoke(m Moment, licenseID string, reason Reason) (Verdict, e
 	if err := checkReason(reason); err != nil {
 		return Verdict{}, err
 	}
-	l, err := c.findLicense(licenseID)
+	l, err := c.findLicense(m, licenseID)
 	if err != nil || l.endedAt != 0 {
 		return Verdict{}, err
 	}

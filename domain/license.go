@@ -129,8 +129,8 @@ func (l *license) active(ref Reference, now instant) bool {
 	return l.endedAt == 0 && !l.ending(ref).passed(now)
 }
 
-// rememberedUntil is when the state may forget the licence.
-func (l *license) rememberedUntil() instant {
+// rememberedUntil is when a licence is forgotten that is remembered so long after its end.
+func (l *license) rememberedUntil(memory Seconds) instant {
 	end := l.endedAt
 	if end == 0 {
 		end = l.ownEnding().at
@@ -138,7 +138,7 @@ func (l *license) rememberedUntil() instant {
 	if end == 0 {
 		return endOfTime
 	}
-	return end.plus(RememberEnded)
+	return end.plus(memory)
 }
 
 func (l *license) size() int {

@@ -83,7 +83,7 @@ func (h *hearing) slot(d *device) {
 }
 
 // holdsSlot tells whether a device takes a slot, and until when if it does so only for a time. A removed device may
-// keep its slot until its licences are destroyed or have run out.
+// keep its slot until its licences are destroyed, have run out, or are forgotten.
 func (c *Customer) holdsSlot(d *device, policy *Policy, ref Reference, now instant) (bool, instant) {
 	if d.registered {
 		return true, 0
@@ -91,21 +91,25 @@ func (c *Customer) holdsSlot(d *device, policy *Policy, ref Reference, now insta
 	if policy.General.SlotFreedOn != SlotFreedOnConfirmation {
 		return false, 0
 	}
-	holds, until := false, instant(0)
+	memory := policy.endedLicenseMemory()
+	until := instant(0)
 	for _, l := range c.licenses {
 		if l.subject.DeviceID != d.id || l.endedAt == 0 || l.removal != RemovalPending {
 			continue
 		}
 		end := l.ending(ref)
-		if end.passed(now) {
-			continue
+		end.limit(l.endedAt.plus(memory), "")
+		if !end.passed(now) {
+			until = max(until, end.at)
 		}
-		if end.at == 0 {
-			return true, 0
-		}
-		holds, until = true, max(until, end.at)
 	}
-	return holds, until
+	return until != 0, until
+}
+
+// endedLicenseMemory is how long after its end a licence can be asked about: what the policy says, as far as the state
+// remembers.
+func (p *Policy) endedLicenseMemory() Seconds {
+	return min(p.General.EndedLicenseMemory.Seconds(), RememberEnded)
 }
 
 // replacements: a customer may swap devices only so often. A replacement is a removal by the customer and a device that

@@ -53,12 +53,15 @@ func (c *Customer) aboutDevice(d *device) Subject {
 	return Subject{DeviceID: d.id, DeviceType: d.kind, DeviceFamily: d.family, Plan: c.plan, Country: c.country}
 }
 
-func (c *Customer) findLicense(id string) (*license, error) {
+// findLicense finds a licence that the books still hold: one that ended longer ago than ended_license_memory is gone,
+// whether or not it was pruned already.
+func (c *Customer) findLicense(m Moment, id string) (*license, error) {
 	if err := CheckID("license_id", id); err != nil {
 		return nil, err
 	}
 	l := c.license(id)
-	if l == nil {
+	memory := m.Reference.Policy(m.Now).endedLicenseMemory()
+	if l == nil || l.rememberedUntil(memory) <= instantOf(m.Now) {
 		return nil, fmt.Errorf("licence %s of customer %s: %w", id, c.id, ErrNotFound)
 	}
 	return l, nil
