@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -400,5 +401,82 @@ func TestARenewalCarriesANewLicence(t *testing.T) {
 	}
 	if p.LicenseID != license || !p.IssuedAt.Equal(noon) || !p.StartsAt.Equal(w.clock.now()) || p.Serial == 0 {
 		t.Errorf("payload %+v", p)
+	}
+}
+
+// unlimited lifts what counts, so that a test can make a customer with many licences.
+func unlimited(p *domain.Policy) {
+	for _, plan := range p.Plans {
+		plan.MaxActivePerDevice, plan.MaxDownloadsPerDeviceMonth = nil, nil
+	}
+	p.Defaults.MaxActivePerStudio = nil
+	for _, studio := range p.Studios {
+		studio.MaxActivePerStudio = nil
+	}
+}
+
+// hoarder is a customer with n active licences on a device.
+func (w *world) hoarder(customer string, n int, policy func(*domain.Policy)) {
+	w.t.Helper()
+	ctx := context.Background()
+	must(w.t)(w.app.PublishPolicy(ctx, command.PublishPolicy{Meta: w.meta(), Policy: domain.PolicyDefault, Document: changed(policy)}))
+	must(w.t)(w.app.ChangePlan(ctx, command.ChangePlan{Meta: w.meta(), Customer: customer, Plan: "premium", Country: "DE"}))
+	for i := range n {
+		if r := must(w.t)(w.app.AcquireLicense(ctx, w.acquire(customer, "phone-1", fmt.Sprintf("film-%d", i)))); r.Refused() {
+			w.t.Fatalf("licence %d: %+v", i, r.Decision)
+		}
+	}
+}
+
+func TestMoreLicencesThanOneCommandMayRecordAreAllRevoked(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const held = 500
+	w.hoarder("ada", held, unlimited)
+	revoke := command.RevokeAllForCustomer{Meta: w.support(), Customer: "ada", Reason: reason}
+	first := must(t)(w.app.RevokeAllForCustomer(t.Context(), revoke))
+	revoked := func() (n int) {
+		for _, e := range w.recorded() {
+			if e.Type == "LicenseRevoked" {
+				n++
+			}
+		}
+		return n
+	}
+	if n := revoked(); n != held {
+		t.Fatalf("%d of %d licences were revoked", n, held)
+	}
+	must(t)(w.app.AcquireLicense(t.Context(), w.acquire("ada", "phone-1", "film-new")))
+	again := must(t)(w.app.RevokeAllForCustomer(t.Context(), revoke))
+	if !again.Repeated || !bytes.Equal(answer(t, again), answer(t, first)) {
+		t.Error("the repeat gets another answer")
+	}
+	if n := revoked(); n != held {
+		t.Errorf("the repeat revoked what was issued since: %d, not %d", n, held)
+	}
+}
+
+func TestACancelledMembershipTakesEverythingBack(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.hoarder("ada", 300, unlimited)
+	cancel := command.ChangeMembership{Meta: w.meta(), Customer: "ada", State: domain.MembershipCancelled}
+	first := must(t)(w.app.ChangeMembership(t.Context(), cancel))
+	state, err := w.app.State(t.Context(), "ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := w.follower.Reference(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range state.State.Licenses(ref, w.clock.now()) {
+		if l.Status == domain.StatusActive {
+			t.Fatalf("licence %s is still active", l.LicenseID)
+		}
+	}
+	again := must(t)(w.app.ChangeMembership(t.Context(), cancel))
+	if !again.Repeated || !bytes.Equal(answer(t, again), answer(t, first)) {
+		t.Error("the repeat gets another answer")
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -256,6 +257,11 @@ type catalogue struct{}
 func (catalogue) Version() string { return "catalogue-1" }
 
 func (catalogue) Title(id string) (domain.Title, bool) {
+	if strings.HasPrefix(id, "film-") { // as many as a test wants
+		film := titles[0]
+		film.ID, film.Name = id, "Film "+id
+		return film, true
+	}
 	i := slices.IndexFunc(titles, func(t domain.Title) bool { return t.ID == id })
 	if i < 0 {
 		return domain.Title{}, false
