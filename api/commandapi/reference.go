@@ -1,0 +1,98 @@
+package commandapi
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"time"
+
+	"carryon/api/web"
+	"carryon/command"
+)
+
+// maxPolicy is the largest body of a policy. What a stored document may hold is less: the problem says so.
+const maxPolicy = 1 << 20
+
+type (
+	// Withdrawal takes a title out of the catalogue.
+	Withdrawal struct {
+		Countries []web.Country `json:"countries" maxItems:"300" nullable:"false" doc:"Where, ISO 3166-1 alpha-2; an empty list: everywhere" example:"[\"DE\",\"AT\"]"`
+		From      *time.Time    `json:"from,omitempty" doc:"From when; absent, or a moment that has passed: at once" example:"2026-12-01T00:00:00Z"`
+	}
+
+	// Keys are the keys that devices check licences with.
+	Keys struct {
+		CacheControl string `header:"Cache-Control"`
+		Body         KeyList
+	}
+	// KeyList is every key that a device may meet.
+	KeyList struct {
+		Keys []Key `json:"keys" nullable:"false"`
+	}
+	// Key is one key.
+	Key struct {
+		KeyID     string    `json:"key_id" example:"k1"`
+		Algorithm string    `json:"algorithm" enum:"Ed25519"`
+		PublicKey []byte    `json:"public_key" doc:"base64 of 32 bytes"`
+		CreatedAt time.Time `json:"created_at"`
+		Current   bool      `json:"current" doc:"Signs new licences now"`
+	}
+)
+
+func (r routes) reference() {
+	web.Handle(r.api, web.Spec{
+		ID: "withdraw-title", Method: http.MethodPost, Path: "/v1/titles/{title}/withdraw", Tag: "reference", Timeout: r.timeout, Problems: decided,
+		Summary:     "Take a title out of the catalogue",
+		Description: "Of some countries, from a moment on. That ends its licences there at once; every process knows within seconds. With dry_run=true nothing is recorded, no Idempotency-Key is needed, and impact says who would be touched.",
+	}, func(ctx context.Context, in *struct {
+		Title  web.ID `path:"title" doc:"The title's id" example:"t00042"`
+		DryRun bool   `query:"dry_run" doc:"Only tell who would be touched"`
+		KeyTaken
+		Body Withdrawal
+	}) (*Done, error) {
+		if in.Key == "" && !in.DryRun {
+			return nil, web.Field(web.Invalid, "header.Idempotency-Key", "is missing")
+		}
+		m, err := in.meta(ctx)
+		if err != nil {
+			return nil, err
+		}
+		c := command.WithdrawTitle{Meta: m, TitleID: string(in.Title), DryRun: in.DryRun}
+		for _, country := range in.Body.Countries {
+			c.Countries = append(c.Countries, string(country))
+		}
+		if in.Body.From != nil {
+			c.From = *in.Body.From
+		}
+		return done(r.do.WithdrawTitle(ctx, c))
+	})
+	web.Handle(r.api, web.Spec{
+		ID: "publish-policy", Method: http.MethodPut, Path: "/v1/policies/{policy}", Tag: "reference", Timeout: r.timeout, MaxBody: maxPolicy,
+		Problems: decided, Summary: "Publish a version of a policy document",
+		Description: "The body is the document itself, as GET /v1/policies/{policy}/versions/{version} shows it. It is checked as a whole and every mistake is named. Versions are 1, 2, 3…; none is ever changed: to undo one, publish the one before it again. With dry_run=true nothing is recorded, and impact says who would be over a limit.",
+	}, func(ctx context.Context, in *struct {
+		Policy        string    `path:"policy" enum:"default,device-types" doc:"Which document" example:"default"`
+		EffectiveFrom time.Time `query:"effective_from" doc:"From when it is in force; absent: at once" example:"2026-12-01T00:00:00Z"`
+		DryRun        bool      `query:"dry_run" doc:"Only check the document and tell who would be touched"`
+		KeyTaken
+		RawBody []byte `contentType:"application/json"`
+	}) (*Done, error) {
+		m, err := in.meta(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return done(r.do.PublishPolicy(ctx, command.PublishPolicy{
+			Meta: m, Policy: in.Policy, Document: bytes.Clone(in.RawBody), EffectiveFrom: in.EffectiveFrom, DryRun: in.DryRun,
+		}))
+	})
+	web.Handle(r.api, web.Spec{
+		ID: "list-keys", Method: http.MethodGet, Path: "/v1/keys", Tag: "reference", Timeout: r.timeout,
+		Summary: "The keys that devices check licences with", Description: "Keys are added, not replaced: a device fetches the list when it is online and keeps it. How to check a licence offline: docs/licence-format.md.",
+	}, func(context.Context, *struct{}) (*Keys, error) {
+		out := &Keys{CacheControl: "public, max-age=300", Body: KeyList{Keys: []Key{}}}
+		for _, k := range r.do.PublicKeys() {
+			out.Body.Keys = append(out.Body.Keys, Key{KeyID: k.ID, Algorithm: "Ed25519", PublicKey: k.Key, CreatedAt: k.CreatedAt.UTC(), Current: k.Current})
+		}
+		return out, nil
+	})
+}

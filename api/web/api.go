@@ -1,0 +1,366 @@
+package web
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+
+	"carryon/domain"
+)
+
+// An API is a set of routes with one OpenAPI document. A request to a route passes, in this order: the token, the row of
+// the access table, the names of its parameters, its body, the deadline; then huma reads it into the route's input and
+// checks types and ranges; then the handler answers.
+
+const (
+	DefaultMaxBody     = 64 << 10         // bytes of a body
+	bodyPatience       = 10 * time.Second // for a body to arrive
+	securitySchemeName = "token"
+)
+
+// Spec is what a route is.
+type Spec struct {
+	ID          string // operation id; never changes
+	Method      string
+	Path        string
+	Tag         string
+	Summary     string
+	Description string
+	Timeout     time.Duration // until the handler is given up
+	MaxBody     int64         // bytes; 0: DefaultMaxBody
+	Problems    []Kind        // besides those that every such route has
+	Success     string        // what 200 means; empty: "OK"
+	Stream      []string      // media types of an answer that the handler writes itself
+
+	queries map[string]bool // names of its query parameters
+}
+
+// commands tells whether the route may change something.
+func (s *Spec) commands() bool { return s.Method != http.MethodGet }
+
+// Handler answers a request that was read into an I.
+type Handler[I, O any] func(ctx context.Context, in *I) (*O, error)
+
+// API is a set of routes.
+type API struct {
+	gateway *Gateway
+	huma    huma.API
+	specs   []*Spec
+	wrong   []error
+}
+
+// NewAPI begins an API on a gateway.
+func NewAPI(g *Gateway, title, version, description string, tags []*huma.Tag) *API {
+	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
+	config := huma.Config{
+		OpenAPI: &huma.OpenAPI{
+			OpenAPI: "3.1.0",
+			Info:    &huma.Info{Title: title, Version: version, Description: description},
+			Tags:    tags,
+			Components: &huma.Components{
+				Schemas:   registry,
+				Responses: problemResponses(registry),
+				SecuritySchemes: map[string]*huma.SecurityScheme{securitySchemeName: {
+					Type: "http", Scheme: "bearer", BearerFormat: "JWT",
+					Description: "A token from `carryon token --role ROLE`, signed with Ed25519. Each operation names the roles that may use it.",
+				}},
+			},
+		},
+		Formats: map[string]huma.Format{
+			"application/json": huma.DefaultJSONFormat, "application/problem+json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat,
+		},
+		DefaultFormat: "application/json",
+	}
+	a := &API{gateway: g}
+	config.Transformers = []huma.Transformer{a.transform}
+	a.huma = humachi.New(g.router, config)
+	a.huma.UseMiddleware(a.enter, a.authorize, a.read)
+	return a
+}
+
+// Handle adds a route to an API. Mistakes, as a route without a row in the access table, are told by API.Err.
+func Handle[I, O any](a *API, s Spec, handler Handler[I, O]) {
+	row, ok := accessOf(s.Method, s.Path)
+	if !ok {
+		a.wrong = append(a.wrong, fmt.Errorf("route %s %s has no row in the access table", s.Method, s.Path))
+		return
+	}
+	if s.Timeout <= 0 {
+		a.wrong = append(a.wrong, fmt.Errorf("route %s %s has no deadline", s.Method, s.Path))
+		return
+	}
+	if s.MaxBody == 0 {
+		s.MaxBody = DefaultMaxBody
+	}
+	s.queries = queryNames(reflect.TypeFor[I]())
+	op := a.operation(&s, row)
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handler(ctx, in)
+		if err != nil {
+			p := s.Failure(err)
+			p.Instance = instance(RequestOf(ctx).ID)
+			note(ctx, p)
+			return nil, p
+		}
+		return out, nil
+	})
+	a.specs = append(a.specs, &s)
+}
+
+// Err tells what is wrong with the routes.
+func (a *API) Err() error { return errors.Join(a.wrong...) }
+
+// Routes lists the routes.
+func (a *API) Routes() []Spec {
+	specs := make([]Spec, len(a.specs))
+	for i, s := range a.specs {
+		specs[i] = *s
+	}
+	return specs
+}
+
+func (a *API) operation(s *Spec, row AccessRow) huma.Operation {
+	op := huma.Operation{
+		OperationID: s.ID, Method: s.Method, Path: s.Path, Tags: []string{s.Tag}, Summary: s.Summary,
+		Description:      strings.TrimSpace(s.Description + "\n\n" + s.whoMay(row) + fmt.Sprintf(" Deadline: %s.", s.Timeout)),
+		MaxBodyBytes:     -1, // read has read it
+		BodyReadTimeout:  -1,
+		SkipValidateBody: true, // read has checked it
+		Metadata:         map[string]any{"spec": s, "row": row},
+		Responses:        s.responses(row),
+	}
+	if !row.Public() {
+		op.Security = []map[string][]string{{securitySchemeName: {}}}
+	}
+	return op
+}
+
+func (s *Spec) whoMay(row AccessRow) string {
+	if row.Public() {
+		return "For everyone, without a token."
+	}
+	roles := strings.Join(strings.Fields(row.Who), ", ")
+	if slices.Contains(row.Roles(), domain.RoleDevice) && strings.Contains(s.Path, "{customer}") {
+		roles = strings.Replace(roles, "device", "device (its own customer only)", 1)
+	}
+	return "Roles: " + roles + "."
+}
+
+// responses are the answers of a route besides the good one.
+func (s *Spec) responses(row AccessRow) map[string]*huma.Response {
+	kinds := slices.Concat([]Kind{Malformed, Invalid, Internal, Overloaded, Unavailable, DeadlineExceeded}, s.Problems)
+	if !row.Public() {
+		kinds = append(kinds, Unauthenticated, Forbidden)
+	}
+	if strings.Contains(s.Path, "{") {
+		kinds = append(kinds, NotFound)
+	}
+	if s.commands() {
+		kinds = append(kinds, TooLarge, UnsupportedMediaType, TimedOut, OutcomeUnknown, ShuttingDown)
+	}
+	responses := map[string]*huma.Response{}
+	for _, k := range kinds {
+		responses[strconv.Itoa(k.Status)] = &huma.Response{Ref: "#/components/responses/" + strconv.Itoa(k.Status)}
+	}
+	if len(s.Stream) > 0 {
+		ok := &huma.Response{Description: s.Success, Content: map[string]*huma.MediaType{}}
+		for _, kind := range s.Stream {
+			ok.Content[kind] = &huma.MediaType{Schema: &huma.Schema{Type: huma.TypeString}}
+		}
+		responses["200"] = ok
+	} else if s.Success != "" {
+		responses["200"] = &huma.Response{Description: s.Success}
+	}
+	return responses
+}
+
+// problemResponses are the problems by status, with every type that the status can have.
+func problemResponses(registry huma.Registry) map[string]*huma.Response {
+	schema := registry.Schema(reflect.TypeFor[Problem](), true, "Problem")
+	byStatus := map[string]*huma.Response{}
+	for _, k := range Kinds() {
+		code := k.Code
+		if code == "" {
+			code = "the code of the rule that refuses"
+		}
+		status := strconv.Itoa(k.Status)
+		r := byStatus[status]
+		if r == nil {
+			r = &huma.Response{Content: map[string]*huma.MediaType{"application/problem+json": {Schema: schema}}, Headers: map[string]*huma.Param{}}
+			byStatus[status] = r
+		}
+		r.Description += fmt.Sprintf("%s (`%s`, %s). ", k.Title, k.Type(), code)
+		switch k.Status {
+		case http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+			r.Headers["Retry-After"] = &huma.Param{Description: "seconds", Schema: &huma.Schema{Type: huma.TypeInteger}}
+		case http.StatusUnauthorized:
+			r.Headers["WWW-Authenticate"] = &huma.Param{Schema: &huma.Schema{Type: huma.TypeString}}
+		case http.StatusPreconditionFailed:
+			r.Headers["ETag"] = &huma.Param{Description: "the version now, in quotes", Schema: &huma.Schema{Type: huma.TypeString}}
+		}
+	}
+	for _, r := range byStatus {
+		r.Description = strings.TrimSpace(r.Description)
+	}
+	return byStatus
+}
+
+func queryNames(input reflect.Type) map[string]bool {
+	names := map[string]bool{}
+	for i := range input.NumField() {
+		f := input.Field(i)
+		if f.Anonymous && f.Type.Kind() == reflect.Struct {
+			maps.Copy(names, queryNames(f.Type))
+		} else if tag := f.Tag.Get("query"); tag != "" {
+			name, _, _ := strings.Cut(tag, ",")
+			names[name] = true
+		}
+	}
+	return names
+}
+
+// enter notes the route for logs and metrics.
+func (a *API) enter(ctx huma.Context, next func(huma.Context)) {
+	known := RequestOf(ctx.Context())
+	known.route = ctx.Operation().Path
+	for _, parameter := range ctx.Operation().Parameters {
+		if parameter.In == "path" && parameter.Name != "policy" && parameter.Name != "name" && parameter.Name != "metric" {
+			known.hide = append(known.hide, ctx.Param(parameter.Name))
+		}
+	}
+	next(ctx)
+}
+
+// authorize lets in whom the access table lets in.
+func (a *API) authorize(ctx huma.Context, next func(huma.Context)) {
+	row, ok := ctx.Operation().Metadata["row"].(AccessRow)
+	if !ok {
+		a.refuse(ctx, New(Internal, "this route is not in the access table"))
+		return
+	}
+	if row.Public() {
+		next(ctx)
+		return
+	}
+	r, _ := humachi.Unwrap(ctx)
+	who, p := a.gateway.tokens.authenticate(r.Header)
+	if p == nil {
+		p = row.admit(who, ctx.Param("customer"))
+	}
+	if p != nil {
+		a.refuse(ctx, p)
+		return
+	}
+	RequestOf(ctx.Context()).who = who
+	next(ctx)
+}
+
+// read checks the form of query and body, and gives the rest of the request its deadline.
+func (a *API) read(ctx huma.Context, next func(huma.Context)) {
+	op := ctx.Operation()
+	s, _ := op.Metadata["spec"].(*Spec)
+	r, w := humachi.Unwrap(ctx)
+	query, p := checkQuery(op, r.URL)
+	if p == nil {
+		u := *r.URL
+		u.RawQuery = query
+		r.URL = &u
+		p = a.readBody(w, r, op, s)
+	}
+	if p != nil {
+		a.refuse(ctx, p)
+		return
+	}
+	within, cancel := context.WithTimeout(ctx.Context(), s.Timeout)
+	defer cancel()
+	next(huma.WithContext(ctx, within))
+}
+
+func (a *API) readBody(w http.ResponseWriter, r *http.Request, op *huma.Operation, s *Spec) *Problem {
+	if op.RequestBody == nil {
+		return nil
+	}
+	body, p := readBody(w, r, s.MaxBody, bodyPatience)
+	if p != nil {
+		return p
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	if len(body) == 0 {
+		if op.RequestBody.Required {
+			return Field(Malformed, "body", "is missing")
+		}
+		return nil
+	}
+	document, p := parseJSON(body)
+	if p != nil {
+		return p
+	}
+	media := op.RequestBody.Content["application/json"]
+	if media == nil || media.Schema == nil {
+		return nil
+	}
+	return checkBody(a.huma.OpenAPI().Components.Schemas, media.Schema, document)
+}
+
+// refuse answers with a problem before huma has read the request.
+func (a *API) refuse(ctx huma.Context, p *Problem) {
+	r, w := humachi.Unwrap(ctx)
+	p.write(w, r)
+}
+
+// transform brings huma's own errors into the one form.
+func (a *API) transform(ctx huma.Context, _ string, v any) (any, error) {
+	model, ok := v.(*huma.ErrorModel)
+	if !ok {
+		return v, nil
+	}
+	p := New(Internal, "this has been written down under the request's id")
+	if model.Status < http.StatusInternalServerError {
+		p = New(Invalid, "")
+		p.Status = model.Status
+		for _, d := range model.Errors {
+			field, message := inWords(d)
+			p.With(field, "%s", message)
+		}
+		if p.Detail == "" {
+			p.Detail = model.Detail
+		}
+	}
+	p.Instance = instance(RequestOf(ctx.Context()).ID)
+	note(ctx.Context(), p.Because(model))
+	ctx.SetHeader("Cache-Control", "no-store")
+	return p, nil
+}
+
+// Document is the API's OpenAPI 3.1 document, as JSON or YAML. Equal routes give equal bytes.
+func (a *API) Document(format string) ([]byte, error) {
+	schemas := a.huma.OpenAPI().Components.Schemas.Map()
+	delete(schemas, "ErrorModel") // registered by huma for errors that transform replaces
+	delete(schemas, "ErrorDetail")
+	if format == "yaml" {
+		return a.huma.OpenAPI().YAML()
+	}
+	raw, err := a.huma.OpenAPI().MarshalJSON()
+	if err != nil {
+		return nil, fmt.Errorf("writing the OpenAPI document: %w", err)
+	}
+	return indented(raw)
+}
+
+// Log is where a handler may say something about its request.
+func (a *API) Log(ctx context.Context) *slog.Logger {
+	return a.gateway.log.With("request_id", RequestOf(ctx).ID)
+}

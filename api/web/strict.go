@@ -1,0 +1,347 @@
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/validation"
+)
+
+// A request says what it means or is refused: what would be overlooked, guessed or read twice in two ways is a problem
+// that names the place. Unknown names, names given twice, letters of another case, fractions where whole numbers are
+// wanted, bad UTF-8, anything after the document. huma checks types, ranges and patterns afterwards.
+
+const maxDepth = 32 // of nested JSON
+
+// readBody reads a body of at most that many bytes, and checks its form.
+func readBody(w http.ResponseWriter, r *http.Request, most int64, patience time.Duration) ([]byte, *Problem) {
+	if r.ContentLength > most {
+		return nil, tooLarge(most)
+	}
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(patience)) // a writer without deadlines (in tests) does without
+	body, err := io.ReadAll(io.LimitReader(r.Body, most+1))
+	// The deadline of a body must not outlive it: when it passes, net/http takes the caller for gone.
+	_ = control.SetReadDeadline(time.Time{})
+	switch timeout, _ := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](err); {
+	case err != nil && timeout != nil && timeout.Timeout():
+		return nil, New(TimedOut, "the body did not arrive within %s", patience).Because(err)
+	case err != nil:
+		return nil, Field(Malformed, "body", "ended before it was complete").Because(err)
+	case int64(len(body)) > most:
+		return nil, tooLarge(most)
+	case len(body) == 0:
+		return nil, nil
+	}
+	if p := checkMediaType(r.Header); p != nil {
+		return nil, p
+	}
+	if !utf8.Valid(body) {
+		return nil, Field(Malformed, "body", "is not UTF-8")
+	}
+	return body, nil
+}
+
+func tooLarge(most int64) *Problem {
+	return Field(TooLarge, "body", "is larger than %d bytes", most).header("Connection", "close")
+}
+
+func checkMediaType(h http.Header) *Problem {
+	given := h.Get("Content-Type")
+	kind, parameters, err := mime.ParseMediaType(given)
+	charset := parameters["charset"]
+	switch {
+	case given == "":
+		return Field(UnsupportedMediaType, "header.Content-Type", "is missing; application/json is wanted")
+	case err != nil || kind != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8"):
+		return Field(UnsupportedMediaType, "header.Content-Type", "is %q; application/json is wanted", clip(given))
+	case h.Get("Content-Encoding") != "" && !strings.EqualFold(h.Get("Content-Encoding"), "identity"):
+		return Field(UnsupportedMediaType, "header.Content-Encoding", "is %q; bodies are read as they are", clip(h.Get("Content-Encoding")))
+	}
+	return nil
+}
+
+// parseJSON reads one JSON document, in which no object has a member twice. Numbers stay as they were written.
+func parseJSON(body []byte) (any, *Problem) {
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.UseNumber()
+	v, p := parseValue(d, "body", 0)
+	if p != nil {
+		return nil, p
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, Field(Malformed, "body", "goes on after the JSON document, at byte %d", d.InputOffset())
+	}
+	return v, nil
+}
+
+func parseValue(d *json.Decoder, at string, depth int) (any, *Problem) {
+	token, err := d.Token()
+	switch {
+	case err != nil:
+		return nil, notJSON(d, err)
+	case depth > maxDepth:
+		return nil, Field(Malformed, at, "is nested deeper than %d levels", maxDepth)
+	}
+	open, ok := token.(json.Delim)
+	if !ok {
+		return token, nil
+	}
+	if open == '[' {
+		values := []any{}
+		for d.More() {
+			v, p := parseValue(d, fmt.Sprintf("%s[%d]", at, len(values)), depth+1)
+			if p != nil {
+				return nil, p
+			}
+			values = append(values, v)
+		}
+		return values, closeValue(d)
+	}
+	members := map[string]any{}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, notJSON(d, err)
+		}
+		key, _ := name.(string)
+		v, p := parseValue(d, at+"."+clip(key), depth+1)
+		if p != nil {
+			return nil, p
+		}
+		if _, twice := members[key]; twice {
+			return nil, Field(Malformed, at+"."+clip(key), "is given twice")
+		}
+		members[key] = v
+	}
+	return members, closeValue(d)
+}
+
+func closeValue(d *json.Decoder) *Problem {
+	if _, err := d.Token(); err != nil {
+		return notJSON(d, err)
+	}
+	return nil
+}
+
+func notJSON(d *json.Decoder, err error) *Problem {
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return Field(Malformed, "body", "is not JSON at byte %d: %v", syntax.Offset, syntax)
+	}
+	return Field(Malformed, "body", "is not JSON: it ends at byte %d before it is complete", d.InputOffset())
+}
+
+// checkBody tells everything that is wrong with a document by its schema.
+func checkBody(registry huma.Registry, s *huma.Schema, v any) *Problem {
+	p := New(Invalid, "")
+	checkValue(registry, s, "body", v, p)
+	validate(registry, s, "body", plain(v), p)
+	if len(p.Errors) == 0 {
+		return nil
+	}
+	return p
+}
+
+// checkValue looks for what huma lets pass: members whose names differ by case, and whole numbers written with a
+// fraction, with an exponent or beyond 64 bits. Of alternatives it takes the one that the value is meant to be.
+func checkValue(registry huma.Registry, s *huma.Schema, at string, v any, p *Problem) {
+	if s = resolve(registry, s); s == nil || v == nil {
+		return
+	}
+	if len(s.OneOf) > 0 {
+		if one := meant(registry, s.OneOf, v); one != nil {
+			checkValue(registry, one, at, v, p)
+			validate(registry, one, at, plain(v), p)
+		}
+		return
+	}
+	switch v := v.(type) {
+	case map[string]any:
+		if s.Type != huma.TypeObject {
+			return
+		}
+		for _, name := range sortedKeys(v) {
+			if member, known := s.Properties[name]; known {
+				checkValue(registry, member, at+"."+name, v[name], p)
+			} else if open, isBool := s.AdditionalProperties.(bool); isBool && !open {
+				p.With(at+"."+clip(name), "is not known here; %s", knownWords(sortedKeys(s.Properties)))
+			}
+		}
+	case []any:
+		for i, item := range v {
+			checkValue(registry, s.Items, fmt.Sprintf("%s[%d]", at, i), item, p)
+		}
+	case json.Number:
+		if s.Type != huma.TypeInteger {
+			return
+		}
+		if _, err := strconv.ParseInt(v.String(), 10, 64); err != nil {
+			p.With(at, "is %s; a whole number is wanted%s", clip(v.String()), rangeOf(s))
+		}
+	}
+}
+
+func resolve(registry huma.Registry, s *huma.Schema) *huma.Schema {
+	for s != nil && s.Ref != "" {
+		s = registry.SchemaFromRef(s.Ref)
+	}
+	return s
+}
+
+// meant is the alternative of the value's own type, or the last.
+func meant(registry huma.Registry, alternatives []*huma.Schema, v any) *huma.Schema {
+	var one *huma.Schema
+	for _, s := range alternatives {
+		one = resolve(registry, s)
+		_, isString := v.(string)
+		_, isObject := v.(map[string]any)
+		if isString && one.Type == huma.TypeString || isObject && one.Type == huma.TypeObject {
+			return one
+		}
+	}
+	return one
+}
+
+// plain is a value with its numbers as huma reads them.
+func plain(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		m := make(map[string]any, len(v))
+		for name, member := range v {
+			m[name] = plain(member)
+		}
+		return m
+	case []any:
+		items := make([]any, len(v))
+		for i, item := range v {
+			items[i] = plain(item)
+		}
+		return items
+	case json.Number:
+		f, _ := v.Float64() // beyond the range: infinite, which no range allows
+		return f
+	}
+	return v
+}
+
+// validate has huma check a value, and adds what checkValue has not found already.
+func validate(registry huma.Registry, s *huma.Schema, at string, v any, p *Problem) {
+	path, result := huma.NewPathBuffer(nil, 0), &huma.ValidateResult{}
+	path.Push(at)
+	huma.Validate(registry, s, path, huma.ModeWriteToServer, v, result)
+	for _, err := range result.Errors {
+		detail, ok := errors.AsType[*huma.ErrorDetail](err)
+		if !ok || detail.Message == validation.MsgUnexpectedProperty || detail.Message == validation.MsgExpectedMatchExactlyOneSchema && p.names(detail.Location) {
+			continue
+		}
+		field, message := inWords(detail)
+		if !slices.ContainsFunc(p.Errors, func(f FieldProblem) bool { return f.Field == field }) {
+			p.With(field, "%s", message)
+		}
+	}
+}
+
+// names tells whether the problem is about a place or about something in it already.
+func (p *Problem) names(at string) bool {
+	return slices.ContainsFunc(p.Errors, func(f FieldProblem) bool {
+		return f.Field == at || strings.HasPrefix(f.Field, at+".") || strings.HasPrefix(f.Field, at+"[")
+	})
+}
+
+func knownWords(names []string) string {
+	if len(names) == 0 {
+		return "nothing may be given"
+	}
+	return "known are " + strings.Join(names, ", ")
+}
+
+func rangeOf(s *huma.Schema) string {
+	if s.Minimum == nil || s.Maximum == nil {
+		return ""
+	}
+	return fmt.Sprintf(", from %.0f to %.0f", *s.Minimum, *s.Maximum)
+}
+
+// checkQuery checks the names and the form of query parameters, and brings lists into the one form that huma reads.
+// Every list may be given as one parameter with commas or as several parameters; those whose values may hold commas
+// only as several.
+func checkQuery(op *huma.Operation, u *url.URL) (string, *Problem) {
+	if u.RawQuery == "" {
+		return "", nil
+	}
+	given, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return "", Field(Malformed, "query", "can't be read: a percent sign without two hexadecimal digits, or a semicolon")
+	}
+	known := map[string]*huma.Param{}
+	for _, parameter := range op.Parameters {
+		if parameter.In == "query" {
+			known[parameter.Name] = parameter
+		}
+	}
+	p := New(Invalid, "")
+	for _, name := range sortedKeys(given) {
+		parameter, values := known[name], given[name]
+		switch {
+		case parameter == nil:
+			p.With("query."+clip(name), "is not known here; %s", knownWords(sortedKeys(known)))
+		case slices.ContainsFunc(values, func(v string) bool { return !utf8.ValidString(v) }):
+			p.With("query."+name, "is not UTF-8")
+		case slices.ContainsFunc(values, func(v string) bool { return strings.ContainsFunc(v, isControl) }):
+			p.With("query."+name, "holds a control character")
+		case slices.Contains(values, ""):
+			p.With("query."+name, "is empty; leave it out instead")
+		case parameter.Schema.Type == huma.TypeArray:
+			if parameter.Explode == nil || !*parameter.Explode {
+				given[name] = []string{strings.Join(values, ",")}
+			}
+		case len(values) > 1:
+			p.With("query."+name, "is given %d times", len(values))
+		case parameter.Schema.Type == huma.TypeBoolean && values[0] != "true" && values[0] != "false":
+			p.With("query."+name, "is %q; true and false are possible", clip(values[0]))
+		}
+	}
+	if len(p.Errors) > 0 {
+		return "", p
+	}
+	return given.Encode(), nil
+}
+
+func isControl(r rune) bool { return r < 0x20 || r >= 0x7f && r < 0xa0 }
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// clip keeps a caller's nonsense short and printable in an answer.
+func clip(s string) string {
+	if len(s) > 40 {
+		s = s[:40] + "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if isControl(r) || r == utf8.RuneError {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(s, "?"))
+}
