@@ -225,13 +225,17 @@ func (t *table) cut(i int, e *domain.Entry, first int, places []int, out []domai
 	r := eventReader{reader: reader{data: raw}, entry: e}
 	var event domain.Event
 	for place := first; len(places) > 0; place++ {
+		if place < places[0] {
+			if err := r.skip(place); err != nil {
+				return nil, err
+			}
+			continue
+		}
 		if err := r.next(place, &event); err != nil {
 			return nil, err
 		}
-		if place == places[0] {
-			event.Payload = append([]byte(nil), event.Payload...)
-			out, places = append(out, event), places[1:]
-		}
+		event.Payload = append([]byte(nil), event.Payload...)
+		out, places = append(out, event), places[1:]
 	}
 	return out, nil
 }

@@ -182,59 +182,73 @@ func appendString(w []byte, s string) []byte {
 	return append(w, s...)
 }
 
-// eventReader reads the events of a frame. What an event shares with the one before it stays the same string.
+// eventReader reads the events of a frame. Texts are made when an event is wanted, and only once: what an event shares
+// with the one before it stays the same string.
 type eventReader struct {
 	reader
-	entry  *domain.Entry
-	before domain.Event
+	entry *domain.Entry
+	event domain.Event // the last one; its texts are those of the last one that was wanted
+
+	id, stream, kind, command, hash, correlation, causation, actor, role, catalogue text
+}
+
+// text is a text of the frame, and the string that was made of it.
+type text struct {
+	raw  []byte
+	made bool
+	s    string
+}
+
+func (t *text) string() string {
+	if !t.made {
+		t.s, t.made = string(t.raw), true
+	}
+	return t.s
 }
 
 // next reads the event at a place. Its payload is a part of the frame, everything else is its own.
 func (r *eventReader) next(place int, into *domain.Event) error {
+	if err := r.skip(place); err != nil {
+		return err
+	}
+	e := &r.event
+	e.ID, e.Stream, e.Type = r.id.string(), domain.StreamID(r.stream.string()), r.kind.string()
+	e.CommandID, e.RequestHash = r.command.string(), r.hash.string()
+	e.Correlation, e.Causation = r.correlation.string(), r.causation.string()
+	e.Actor = domain.Actor{ID: r.actor.string(), Role: domain.Role(r.role.string())}
+	e.Versions.Catalogue = r.catalogue.string()
+	*into = *e
+	return nil
+}
+
+// skip reads the event at a place without its texts.
+func (r *eventReader) skip(place int) error {
 	if len(r.data) < 2 {
 		r.fail(errShort)
 		return r.err
 	}
 	bits := binary.LittleEndian.Uint16(r.data)
 	r.data = r.data[2:]
-	before, e := &r.before, r.entry
-	here := domain.Position{Shard: e.Shard, Index: e.Index, Place: place}
-	event := *before
-	event.Position = here
-	event.ID = r.text()
-	if bits&sameStream == 0 {
-		event.Stream = domain.StreamID(r.text())
-	}
+	event, e := &r.event, r.entry
+	event.Position = domain.Position{Shard: e.Shard, Index: e.Index, Place: place}
+	r.text(&r.id, 0, 0)
+	r.text(&r.stream, bits, sameStream)
 	event.Seq++
 	if bits&nextSeq == 0 {
 		event.Seq = r.uvarint()
 	}
+	r.text(&r.kind, bits, sameType)
 	if bits&sameType == 0 {
-		event.Type = r.text()
 		event.SchemaVersion = r.number()
 	}
-	for _, s := range []struct {
-		bit  uint16
-		text *string
-	}{{sameCommand, &event.CommandID}, {sameHash, &event.RequestHash}, {sameCorrelation, &event.Correlation}, {sameCausation, &event.Causation}} {
-		if bits&s.bit == 0 {
-			*s.text = r.text()
-		}
-	}
-	if bits&sameActor == 0 {
-		event.Actor = domain.Actor{ID: r.text(), Role: domain.Role(r.text())}
-	}
-	if bits&sameVersions == 0 {
-		event.Versions = domain.Versions{Policy: r.number(), Plan: r.number(), DeviceTypes: r.number(), Catalogue: r.text(), Reference: r.uvarint()}
-	}
-	switch {
-	case bits&previousNone != 0:
-		event.Previous = domain.Position{}
-	case bits&previousHere != 0:
-		event.Previous = domain.Position{Shard: e.Shard, Index: e.Index, Place: place - 1}
-	default:
-		event.Previous = domain.Position{Shard: r.number(), Index: e.Index - r.uvarint(), Place: r.number()}
-	}
+	r.text(&r.command, bits, sameCommand)
+	r.text(&r.hash, bits, sameHash)
+	r.text(&r.correlation, bits, sameCorrelation)
+	r.text(&r.causation, bits, sameCausation)
+	r.text(&r.actor, bits, sameActor)
+	r.text(&r.role, bits, sameActor)
+	r.versions(bits)
+	r.previous(bits, place)
 	event.RecordedAt = e.RecordedAt
 	if bits&recordedAsEntry == 0 {
 		event.RecordedAt = r.time(e.RecordedAt, bits&recordedNanos)
@@ -244,12 +258,34 @@ func (r *eventReader) next(place int, into *domain.Event) error {
 		event.OccurredAt = r.time(event.RecordedAt, bits&occurredNanos)
 	}
 	event.Payload = r.bytes()
-	if r.err != nil {
-		return r.err
+	return r.err
+}
+
+// text reads a text, unless the bit says that it is that of the event before.
+func (r *eventReader) text(t *text, bits, same uint16) {
+	if bits&same == 0 {
+		*t = text{raw: r.bytes()}
 	}
-	r.before, *into = event, event
-	r.before.Payload = nil
-	return nil
+}
+
+func (r *eventReader) versions(bits uint16) {
+	if bits&sameVersions == 0 {
+		r.event.Versions.Policy, r.event.Versions.Plan, r.event.Versions.DeviceTypes = r.number(), r.number(), r.number()
+		r.text(&r.catalogue, 0, 0)
+		r.event.Versions.Reference = r.uvarint()
+	}
+}
+
+func (r *eventReader) previous(bits uint16, place int) {
+	e := r.entry
+	switch {
+	case bits&previousNone != 0:
+		r.event.Previous = domain.Position{}
+	case bits&previousHere != 0:
+		r.event.Previous = domain.Position{Shard: e.Shard, Index: e.Index, Place: place - 1}
+	default:
+		r.event.Previous = domain.Position{Shard: r.number(), Index: e.Index - r.uvarint(), Place: r.number()}
+	}
 }
 
 // end says whether the frame held anything else.
@@ -259,8 +295,6 @@ func (r *eventReader) end() error {
 	}
 	return r.err
 }
-
-func (r *reader) text() string { return string(r.bytes()) }
 
 func (r *reader) number() int {
 	v := r.varint()
