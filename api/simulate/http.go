@@ -129,6 +129,7 @@ func read(status int, raw []byte) Answer {
 		Title    string `json:"title"`
 		Detail   string `json:"detail"`
 		Decision *struct {
+			ID      string `json:"id"`
 			Outcome string `json:"outcome"`
 			Code    string `json:"code"`
 		} `json:"decision"`
@@ -141,6 +142,9 @@ func read(status int, raw []byte) Answer {
 		return Answer{Outcome: Rejected, Status: status, Code: fmt.Sprintf("http %d", status), Detail: "the answer is not JSON: " + err.Error()}
 	}
 	a := Answer{Status: status, Version: body.Version, Position: body.Position, Code: body.Code, Detail: body.Detail}
+	if body.Decision != nil {
+		a.Decision = body.Decision.ID
+	}
 	if body.License != nil {
 		a.LicenseID = body.License.LicenseID
 		if body.License.ExpiresAt != nil {

@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"time"
+
+	"carryon/domain"
 )
 
 // Kind is what an operation does.
@@ -86,6 +88,19 @@ type Answer struct {
 	Position  string
 	LicenseID string
 	ExpiresAt time.Time // of the licence; zero: unlimited
+	Decision  string    // id of the decision; an equal refusal is answered with the one that was recorded first
+}
+
+// Recorded tells whether this very command recorded something at Version.
+func (a *Answer) Recorded(key string) bool {
+	switch a.Outcome {
+	case Accepted:
+		return a.Position != ""
+	case Refused:
+		return a.Position != "" && a.Decision == domain.DecisionID(key)
+	case Rejected, Busy, Unknown:
+	}
+	return false
 }
 
 // Target takes operations: the handlers themselves, or a Carryon over HTTP.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -47,11 +48,13 @@ type Embedded struct {
 	app       *command.App
 	models    *models
 	shared    *projector.Shared
-	transport *watermill.InProcess
+	transport atomic.Pointer[watermill.InProcess] // nil while the projectors do not run
 	queries   *query.App
 
-	recorded atomic.Int64
-	closers  []func(context.Context) error // in the order of opening; closed backwards
+	recorded      atomic.Int64
+	writersClosed sync.Once
+	writersErr    error
+	closers       []func(context.Context) error // in the order of opening; closed backwards
 }
 
 var _ cli.System = (*Embedded)(nil)
@@ -122,7 +125,7 @@ func (s *Embedded) openCommands(ctx context.Context) (err error) {
 		return err
 	}
 	s.writer.Start()
-	s.onClose(s.writer.Close)
+	s.onClose(s.closeWriters)
 	if err := s.writer.Ready(ctx); err != nil {
 		return err
 	}
@@ -141,13 +144,20 @@ func (s *Embedded) openCommands(ctx context.Context) (err error) {
 	return nil
 }
 
+// closeWriters settles the claims that are under way, once.
+func (s *Embedded) closeWriters(ctx context.Context) error {
+	s.writersClosed.Do(func() { s.writersErr = s.writer.Close(ctx) })
+	return s.writersErr
+}
+
 // Publish counts what was recorded and hands it to the transport, while that runs.
 func (s *Embedded) Publish(ctx context.Context, e *domain.Entry) error {
 	s.recorded.Add(int64(len(e.Events)))
-	if s.transport == nil {
+	t := s.transport.Load()
+	if t == nil {
 		return nil
 	}
-	return s.transport.Publish(ctx, e)
+	return t.Publish(ctx, e)
 }
 
 func (s *Embedded) onClose(f func(context.Context) error) { s.closers = append(s.closers, f) }

@@ -1,0 +1,567 @@
+package profile
+
+// The figures of the README, measured against the bare engine in the same run. Run them with scripts/bench; each is a
+// benchmark that does its own pacing, so b.N stays 1.
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"carryon/api/cli"
+	"carryon/api/config"
+	"carryon/api/simulate"
+	"carryon/command"
+	"carryon/domain"
+	"carryon/infra/sqlite"
+	"carryon/projector"
+	"carryon/query"
+)
+
+const figureCallers = 64
+
+func figureSeconds() time.Duration { return envDuration("FIGURE_TIME", 8*time.Second) }
+
+func envDuration(name string, otherwise time.Duration) time.Duration {
+	if d, err := time.ParseDuration(os.Getenv(name)); err == nil {
+		return d
+	}
+	return otherwise
+}
+
+func envInt(name string, otherwise int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil {
+		return n
+	}
+	return otherwise
+}
+
+func openFigure(b *testing.B, dir string) *Embedded {
+	b.Helper()
+	c, err := config.Load(config.Sources{Flags: map[string]string{"data": dir, "listen": "127.0.0.1:0"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err := OpenEmbedded(b.Context(), c, cli.OpenOptions{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+func closeFigure(b *testing.B, s *Embedded) {
+	b.Helper()
+	if err := s.Close(context.WithoutCancel(b.Context())); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// crowd are customers who acquire and give back, each a sequence of its own.
+type crowd struct {
+	system *Embedded
+	titles []string
+	ids    []string
+	events atomic.Int64
+	failed atomic.Int64
+}
+
+func newCrowd(b *testing.B, s *Embedded, prefix string, customers int) *crowd {
+	b.Helper()
+	c := &crowd{system: s}
+	for title := range s.catalogue.Catalogue().All {
+		if title.Kind == domain.KindMovie && title.Downloadable && len(title.Windows) == 1 && len(title.Windows[0].Countries) == 0 &&
+			title.Windows[0].From.IsZero() && title.Windows[0].To.IsZero() && title.Studio == "house" {
+			c.titles = append(c.titles, title.ID)
+		}
+	}
+	var group sync.WaitGroup
+	next := atomic.Int64{}
+	for i := range customers {
+		c.ids = append(c.ids, fmt.Sprintf("%s%06d", prefix, i))
+	}
+	for range figureCallers {
+		group.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(next.Add(1)))) //nolint:gosec // a load
+			for i := int(next.Add(1)); i < customers; i = int(next.Add(1)) {
+				_, err := s.app.ChangePlan(b.Context(), command.ChangePlan{Meta: figureMeta(random, domain.RoleService), Customer: c.ids[i], Plan: "premium", Country: "US"})
+				if err != nil {
+					c.failed.Add(1)
+				}
+			}
+		})
+	}
+	group.Wait()
+	if c.failed.Load() > 0 {
+		b.Fatalf("%d plans were not set", c.failed.Load())
+	}
+	return c
+}
+
+func figureMeta(random *rand.Rand, role domain.Role) command.Meta {
+	return command.Meta{CommandID: simulate.NewKey(time.Now(), random), Actor: domain.Actor{ID: "figure", Role: role}}
+}
+
+// one lets a customer do one thing: acquire a title, or once in a while give one back.
+func (c *crowd) one(ctx context.Context, random *rand.Rand, customer string) (command.Result, error) {
+	r, err := c.system.app.AcquireLicense(ctx, command.AcquireLicense{
+		Meta: figureMeta(random, domain.RoleDevice), Customer: customer, TitleID: c.titles[random.IntN(len(c.titles))],
+		DeviceID: customer + "-d", DeviceType: "ipad",
+	})
+	if err != nil {
+		c.failed.Add(1)
+		return r, err
+	}
+	c.events.Add(int64(len(r.Events)))
+	return r, nil
+}
+
+// flatOut runs as fast as answers come, and answers commands and events a second.
+func (c *crowd) flatOut(b *testing.B, callers int, d time.Duration) (commands, events float64) {
+	b.Helper()
+	ctx, stop := context.WithTimeout(b.Context(), d)
+	defer stop()
+	before := c.events.Load()
+	var done atomic.Int64
+	begin := time.Now()
+	var group sync.WaitGroup
+	for n := range callers {
+		random := rand.New(rand.NewPCG(2, uint64(n))) //nolint:gosec // a load
+		group.Go(func() {
+			for i := n; ctx.Err() == nil; i += callers { // distinct customers
+				if _, err := c.one(b.Context(), random, c.ids[i%len(c.ids)]); err == nil {
+					done.Add(1)
+				}
+			}
+		})
+	}
+	group.Wait()
+	seconds := time.Since(begin).Seconds()
+	if c.failed.Load() > 0 {
+		b.Fatalf("%d commands failed", c.failed.Load())
+	}
+	return float64(done.Load()) / seconds, float64(c.events.Load()-before) / seconds
+}
+
+// paced sends commands at a rate, whether answers come or not, and answers latencies from the moment each was due.
+func (c *crowd) paced(b *testing.B, rate float64, d time.Duration, after func(command.Result, time.Time)) *simulate.Histogram {
+	b.Helper()
+	type due struct {
+		at       time.Time
+		customer string
+	}
+	queue := make(chan due, int(rate*d.Seconds())+1)
+	latency := &simulate.Histogram{}
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	for n := range 4 * figureCallers {
+		random := rand.New(rand.NewPCG(3, uint64(n))) //nolint:gosec // a load
+		group.Go(func() {
+			mine := &simulate.Histogram{}
+			for x := range queue {
+				r, err := c.one(b.Context(), random, x.customer)
+				if err != nil {
+					continue
+				}
+				mine.Add(time.Since(x.at))
+				if after != nil {
+					after(r, time.Now())
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			latency.Merge(mine)
+		})
+	}
+	total := int(rate * d.Seconds())
+	begin := time.Now()
+	ticker := time.NewTicker(time.Millisecond)
+	defer ticker.Stop()
+	for sent := 0; sent < total; {
+		<-ticker.C
+		for until := min(total, int(time.Since(begin).Seconds()*rate)); sent < until; sent++ {
+			queue <- due{begin.Add(time.Duration(float64(sent) / rate * float64(time.Second))), c.ids[sent%len(c.ids)]}
+		}
+	}
+	close(queue)
+	group.Wait()
+	return latency
+}
+
+// bareRows inserts the events of a log as plain rows, 64 a transaction, through the same driver with the same pragmas.
+// It answers rows a second and the latencies of the transactions.
+func bareRows(b *testing.B, rows []domain.Event, d time.Duration) (float64, *simulate.Histogram) {
+	b.Helper()
+	ctx := b.Context()
+	file, err := sqlite.Open(ctx, filepath.Join(b.TempDir(), "bare.db"), sqlite.FileConfig{
+		ApplicationID: 0x42617265, Version: 1, Durability: sqlite.Full,
+		Migrate: func(ctx context.Context, tx *sql.Tx, _ int) error {
+			_, err := tx.ExecContext(ctx, `CREATE TABLE event (stream TEXT NOT NULL, seq INTEGER NOT NULL, type TEXT NOT NULL, recorded_at INTEGER NOT NULL, command_id TEXT NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (stream, seq))`)
+			return err
+		},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer file.Close()
+	insert, err := file.Writer.PrepareContext(ctx, `INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)`)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer insert.Close()
+	latency := &simulate.Histogram{}
+	begin := time.Now()
+	n := 0
+	for time.Since(begin) < d {
+		start := time.Now()
+		tx, err := file.Writer.BeginTx(ctx, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		in := tx.StmtContext(ctx, insert)
+		for range 64 {
+			e := &rows[n%len(rows)]
+			// The same rows over and over: another round is another stream.
+			stream := string(e.Stream) + "/" + strconv.Itoa(n/len(rows))
+			if _, err := in.ExecContext(ctx, stream, e.Seq, e.Type, e.RecordedAt.UnixMicro(), e.CommandID, []byte(e.Payload)); err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+		if err := tx.Commit(); err != nil {
+			b.Fatal(err)
+		}
+		latency.Add(time.Since(start))
+	}
+	return float64(n) / time.Since(begin).Seconds(), latency
+}
+
+func someEvents(b *testing.B, s *Embedded, most int) []domain.Event {
+	b.Helper()
+	var events []domain.Event
+	head, err := s.log.Head(b.Context(), 1)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for from := uint64(1); from <= head.Index && len(events) < most; {
+		entries, err := s.log.Read(b.Context(), 1, from, 4<<20)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, e := range entries {
+			events = append(events, e.Events...)
+		}
+		from = entries[len(entries)-1].Index + 1
+	}
+	return events
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// BenchmarkFigureCommands: commands through the handlers with 64 callers on distinct customers, fsync on, against bare
+// inserts of the same rows; and the latency at half of that rate.
+func BenchmarkFigureCommands(b *testing.B) {
+	for _, projecting := range []string{"stopped", "running"} {
+		b.Run("projectors="+projecting, func(b *testing.B) {
+			s := openFigure(b, b.TempDir())
+			defer closeFigure(b, s)
+			if projecting == "running" {
+				stop := startProjectors(b, s)
+				defer stop()
+			}
+			c := newCrowd(b, s, "f", 20_000)
+			c.flatOut(b, figureCallers, figureSeconds()/4) // warm
+			commands, events := c.flatOut(b, figureCallers, figureSeconds())
+			latency := c.paced(b, commands/2, figureSeconds(), nil)
+			rows := someEvents(b, s, 50_000)
+			bare, bareTx := bareRows(b, rows, figureSeconds())
+			b.ReportMetric(commands, "commands/s")
+			b.ReportMetric(events, "events/s")
+			b.ReportMetric(bare, "bare-rows/s")
+			b.ReportMetric(events/bare, "of-bare")
+			b.ReportMetric(ms(latency.Quantile(0.5)), "p50-ms@half")
+			b.ReportMetric(ms(latency.Quantile(0.99)), "p99-ms@half")
+			b.ReportMetric(ms(bareTx.Quantile(0.5)), "bare-tx-p50-ms")
+			b.ReportMetric(ms(bareTx.Quantile(0.99)), "bare-tx-p99-ms")
+			b.ReportMetric(float64(latency.Quantile(0.99))/float64(bareTx.Quantile(0.5)), "p99/bare-tx")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+func startProjectors(b *testing.B, s *Embedded) (stop func()) {
+	b.Helper()
+	ctx, cancel := context.WithCancel(context.WithoutCancel(b.Context()))
+	if err := s.startTransport(ctx); err != nil {
+		b.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.models.runners.Run(ctx) }()
+	return func() {
+		if err := s.stopTransport(); err != nil {
+			b.Error(err)
+		}
+		cancel()
+		<-ended
+	}
+}
+
+// BenchmarkFigureLoading: loading a customer for a decision, with 100 and with 100,000 events behind it.
+func BenchmarkFigureLoading(b *testing.B) {
+	s := openFigure(b, b.TempDir())
+	defer closeFigure(b, s)
+	c := newCrowd(b, s, "l", 2)
+	long := envInt("FIGURE_LONG", 100_000)
+	live := func(customer string, events uint64) {
+		random := rand.New(rand.NewPCG(5, events)) //nolint:gosec // a load
+		var version uint64
+		var license string
+		for n := 0; version < events; n++ {
+			if n%200 == 0 { // a title now and then, watched over and over
+				r, err := c.one(b.Context(), random, customer)
+				if err != nil {
+					b.Fatal(err)
+				}
+				version = r.Version
+				if issued, ok := issuedIn(r.Events); ok {
+					license = issued
+				}
+				continue
+			}
+			r, err := s.app.RecordPlayback(b.Context(), command.RecordPlayback{
+				Meta: figureMeta(random, domain.RoleDevice), Customer: customer, LicenseID: license, PlayID: fmt.Sprintf("p%d", n/2),
+				Kind: []string{"start", "stop"}[n%2], DeviceTime: time.Now(), PositionSeconds: int64(n % 1000),
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			version = r.Version
+		}
+	}
+	live(c.ids[0], 100)
+	live(c.ids[1], uint64(long))                        //nolint:gosec // a count
+	if err := s.writer.Close(b.Context()); err != nil { // saves what snapshots are due
+		b.Fatal(err)
+	}
+	load := func(customer string) time.Duration {
+		var h simulate.Histogram
+		for range 300 {
+			w, err := command.NewWriter(command.WriterConfig{Name: "loader"}, command.WriterPorts{
+				Log: s.log, Histories: s.log, Snapshots: s.log, Folding: command.DomainFolding(), Reference: s.reference.Reference,
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			w.Start()
+			if err := w.Ready(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+			begin := time.Now()
+			if _, err := w.Load(b.Context(), domain.CustomerStream(customer)); err != nil {
+				b.Fatal(err)
+			}
+			h.Add(time.Since(begin))
+			if err := w.Close(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return h.Quantile(0.5)
+	}
+	short, longer := load(c.ids[0]), load(c.ids[1])
+	b.ReportMetric(float64(short.Microseconds()), "µs@100")
+	b.ReportMetric(float64(longer.Microseconds()), fmt.Sprintf("µs@%d", long))
+	b.ReportMetric(float64(longer)/float64(short), "ratio")
+	b.ReportMetric(0, "ns/op")
+}
+
+func issuedIn(events []domain.Event) (string, bool) {
+	for i := range events {
+		if data, err := events[i].Data(); err == nil {
+			if issued, ok := data.(*domain.LicenseIssued); ok {
+				return issued.LicenseID, true
+			}
+		}
+	}
+	return "", false
+}
+
+// BenchmarkFigureVisible: from the answer to a command until the query side shows it, at half of the top rate.
+func BenchmarkFigureVisible(b *testing.B) {
+	s := openFigure(b, b.TempDir())
+	defer closeFigure(b, s)
+	stop := startProjectors(b, s)
+	defer stop()
+	c := newCrowd(b, s, "v", 20_000)
+	commands, _ := c.flatOut(b, figureCallers, figureSeconds())
+	if err := s.CatchUp(b.Context(), nil); err != nil {
+		b.Fatal(err)
+	}
+	for _, model := range []string{"timeline", "customers"} {
+		b.Run(model, func(b *testing.B) {
+			var mu sync.Mutex
+			var visible simulate.Histogram
+			var count atomic.Int64
+			var failed atomic.Int64
+			c.paced(b, commands/2, figureSeconds(), func(r command.Result, answered time.Time) {
+				if count.Add(1)%20 != 0 { // waiting costs the waiter's processor, not the projector's
+					return
+				}
+				ctx, cancel := context.WithTimeout(b.Context(), 20*time.Second)
+				defer cancel()
+				by := query.Caller{Actor: domain.Actor{ID: "figure", Role: domain.RoleOperator}}
+				at := query.Consistency{MinVersion: r.Version}
+				var err error
+				if model == "timeline" {
+					_, err = s.queries.Timeline.Handle(ctx, query.Timeline{By: by, Customer: r.Stream.ID(), Consistency: at})
+				} else {
+					_, err = s.queries.Customer.Handle(ctx, query.Customer{By: by, Customer: r.Stream.ID(), Consistency: at})
+				}
+				if err != nil {
+					failed.Add(1)
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				visible.Add(time.Since(answered))
+			})
+			if failed.Load() > 0 {
+				b.Fatalf("%d reads failed", failed.Load())
+			}
+			b.ReportMetric(commands/2, "commands/s")
+			b.ReportMetric(ms(visible.Quantile(0.5)), "p50-ms")
+			b.ReportMetric(ms(visible.Quantile(0.99)), "p99-ms")
+			b.ReportMetric(ms(visible.Max()), "max-ms")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkFigureBacklog: projecting a backlog (FIGURE_BACKLOG events, a million by default) into each read model, and
+// starting on that store.
+func BenchmarkFigureBacklog(b *testing.B) {
+	dir := os.Getenv("FIGURE_DATA") // a store that is there is used again
+	if dir == "" {
+		dir = b.TempDir()
+	}
+	want := int64(envInt("FIGURE_BACKLOG", 1_000_000))
+	s := openFigure(b, dir)
+	events := countEvents(b, s)
+	if events < want {
+		c := newCrowd(b, s, fmt.Sprintf("b%d-", time.Now().Unix()), 20_000)
+		for countEvents(b, s) < want {
+			c.flatOut(b, figureCallers, 5*time.Second)
+		}
+		events = countEvents(b, s)
+	}
+	closeFigure(b, s)
+	names := []string{"reference", "customers", "timeline", "denials", "analytics", "search"}
+	for _, name := range names {
+		b.Run(name, func(b *testing.B) {
+			for _, old := range must(filepath.Glob(filepath.Join(dir, "read", name+".*"))) {
+				if err := os.Remove(old); err != nil {
+					b.Fatal(err)
+				}
+			}
+			s := openFigure(b, dir)
+			defer closeFigure(b, s)
+			runner, err := s.models.runners.Named(name)
+			if err != nil {
+				b.Fatal(err)
+			}
+			heads, err := s.Heads(b.Context())
+			if err != nil {
+				b.Fatal(err)
+			}
+			runtime.GC()
+			peak, stopPeak := watchHeap()
+			ctx, cancel := context.WithCancel(b.Context())
+			ended := make(chan error, 1)
+			begin := time.Now()
+			go func() { ended <- runner.Run(ctx) }()
+			ticker := time.NewTicker(20 * time.Millisecond)
+			defer ticker.Stop()
+			for !reached(runner.Status(), heads) {
+				<-ticker.C
+			}
+			took := time.Since(begin)
+			cancel()
+			<-ended
+			stopPeak()
+			b.ReportMetric(float64(events)/took.Seconds(), "events/s")
+			b.ReportMetric(float64(peak.Load())/(1<<20), "peak-heap-MiB")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+	b.Run("start", func(b *testing.B) {
+		var h simulate.Histogram
+		for range 5 {
+			begin := time.Now()
+			s := openFigure(b, dir)
+			h.Add(time.Since(begin))
+			closeFigure(b, s)
+		}
+		b.ReportMetric(float64(events), "events")
+		b.ReportMetric(ms(h.Quantile(0.5)), "p50-ms")
+		b.ReportMetric(ms(h.Max()), "max-ms")
+		b.ReportMetric(0, "ns/op")
+	})
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func reached(statuses []projector.ShardStatus, heads map[int]domain.Head) bool {
+	return !slices.ContainsFunc(statuses, func(st projector.ShardStatus) bool { return st.Applied.Index < heads[st.Shard].Index })
+}
+
+func countEvents(b *testing.B, s *Embedded) int64 {
+	b.Helper()
+	var n int64
+	for from := uint64(1); ; {
+		entries, err := s.log.Read(b.Context(), 1, from, 4<<20)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if len(entries) == 0 {
+			return n
+		}
+		for i := range entries {
+			n += int64(len(entries[i].Events))
+		}
+		from = entries[len(entries)-1].Index + 1
+	}
+}
+
+func watchHeap() (peak *atomic.Uint64, stop func()) {
+	peak = &atomic.Uint64{}
+	quit, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		ticker := time.NewTicker(50 * time.Millisecond)
+		defer ticker.Stop()
+		for {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			peak.Store(max(peak.Load(), m.HeapAlloc))
+			select {
+			case <-ticker.C:
+			case <-quit:
+				return
+			}
+		}
+	}()
+	return peak, func() { close(quit); <-ended }
+}
