@@ -27,3 +27,7 @@ func subject(*testing.T) conformance.Subject {
 }
 
 func TestTheLogInMemoryIsALog(t *testing.T) { conformance.Log(t, subject) }
+
+func TestTheHistoriesInMemoryAreHistories(t *testing.T) { conformance.Histories(t, subject) }
+
+func TestTheSnapshotsInMemoryAreSnapshots(t *testing.T) { conformance.Snapshots(t, subject) }
