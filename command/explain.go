@@ -114,7 +114,7 @@ func (a *App) recompute(ctx context.Context, books *domain.Customer, e *domain.E
 	if err != nil {
 		return Recomputed{}, fmt.Errorf("what decision %s was made from: %w", recorded.ID, err)
 	}
-	m := domain.Moment{Now: recorded.DecidedAt, CommandID: e.CommandID, Actor: e.Actor, Version: recorded.CustomerVersion, Reference: ref}
+	m := domain.Moment{Now: recorded.DecidedAt, CommandID: namesake(e.Stream, e.CommandID), Actor: e.Actor, Version: recorded.CustomerVersion, Reference: ref}
 	r := &recorded.Request
 	var verdict domain.Verdict
 	switch recorded.Command {

@@ -82,7 +82,7 @@ func conversation(w *world) []step {
 	first, again, second, third, refused := w.acquire(customer, device, "movie-1"), w.acquire(customer, device, "movie-1"),
 		w.acquire(customer, device, "movie-2"), w.acquire(customer, device, "movie-2"), w.acquire(customer, device, "movie-1")
 	first.DeviceName = "Ada's phone"
-	license := domain.LicenseID(first.CommandID)
+	license := domain.LicenseID("ada/" + first.CommandID)
 	play := command.RecordPlayback{Meta: w.meta(), Customer: customer, LicenseID: license, PlayID: "p-1", Kind: domain.PlayStart, DeviceTime: noon}
 	stop := play
 	stop.Meta, stop.Kind, stop.PositionSeconds = w.meta(), domain.PlayStop, 90
@@ -105,7 +105,7 @@ func conversation(w *world) []step {
 			command.ConfirmRelease{Meta: w.meta(), Customer: customer, LicenseID: license}, "ReleaseConfirmed"),
 		say("AcquireLicense of another", (*command.App).AcquireLicense, second, "LicenseIssued", "ContentDownloaded"),
 		say("RevokeLicense", (*command.App).RevokeLicense,
-			command.RevokeLicense{Meta: w.support(), Customer: customer, LicenseID: domain.LicenseID(second.CommandID), Reason: reason}, "LicenseRevoked"),
+			command.RevokeLicense{Meta: w.support(), Customer: customer, LicenseID: domain.LicenseID("ada/" + second.CommandID), Reason: reason}, "LicenseRevoked"),
 		say("AcquireLicense after a revocation", (*command.App).AcquireLicense, third, "LicenseIssued", "ContentDownloaded"),
 		say("RevokeAllForCustomer", (*command.App).RevokeAllForCustomer,
 			command.RevokeAllForCustomer{Meta: w.support(), Customer: customer, Reason: reason}, "LicenseRevoked"),
@@ -116,7 +116,7 @@ func conversation(w *world) []step {
 			command.UnblockDevice{Meta: w.support(), Customer: customer, DeviceID: device, Reason: reason}, "DeviceUnblocked"),
 		say("GrantException", (*command.App).GrantException, exception, "ExceptionGranted"),
 		say("WithdrawException", (*command.App).WithdrawException, command.WithdrawException{
-			Meta: w.support(), Customer: customer, ExceptionID: domain.ExceptionID(exception.CommandID), Reason: reason}, "ExceptionWithdrawn"),
+			Meta: w.support(), Customer: customer, ExceptionID: domain.ExceptionID("ada/" + exception.CommandID), Reason: reason}, "ExceptionWithdrawn"),
 		say("RemoveDevice", (*command.App).RemoveDevice,
 			command.RemoveDevice{Meta: w.support(), Customer: customer, DeviceID: device, Reason: &reason}, "DeviceRemoved"),
 		say("WithdrawTitle", (*command.App).WithdrawTitle,
@@ -348,7 +348,7 @@ func TestARefusalIsAnAnswerWithItsWholeDecision(t *testing.T) {
 	if !slices.Equal(types(r.Events), []string{"LicenseDenied"}) {
 		t.Errorf("recorded %v", types(r.Events))
 	}
-	if r.Decision.ID != domain.DecisionID(ask.CommandID) || r.Decision.Versions.Catalogue != "catalogue-1" || r.Decision.Versions.Policy != 1 {
+	if r.Decision.ID != domain.DecisionID("ada/" + ask.CommandID) || r.Decision.Versions.Catalogue != "catalogue-1" || r.Decision.Versions.Policy != 1 {
 		t.Errorf("decision %+v", r.Decision)
 	}
 	before := len(w.recorded())
@@ -478,5 +478,26 @@ func TestACancelledMembershipTakesEverythingBack(t *testing.T) {
 	again := must(t)(w.app.ChangeMembership(t.Context(), cancel))
 	if !again.Repeated || !bytes.Equal(answer(t, again), answer(t, first)) {
 		t.Error("the repeat gets another answer")
+	}
+}
+
+func TestTwoCustomersWithOneCommandIDGetDifferentIds(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.joined("ada")
+	w.joined("ben")
+	one := w.acquire("ada", "phone-1", "movie-1")
+	other := w.acquire("ben", "phone-1", "movie-1")
+	other.CommandID = one.CommandID
+	a, b := must(t)(w.app.AcquireLicense(t.Context(), one)), must(t)(w.app.AcquireLicense(t.Context(), other))
+	if b.Repeated || licenseID(t, a) == licenseID(t, b) || a.Decision.ID == b.Decision.ID {
+		t.Errorf("licences %s and %s, decisions %s and %s", licenseID(t, a), licenseID(t, b), a.Decision.ID, b.Decision.ID)
+	}
+	seen := map[string]bool{}
+	for _, e := range w.recorded() {
+		if seen[e.ID] {
+			t.Errorf("two events have the id %s", e.ID)
+		}
+		seen[e.ID] = true
 	}
 }

@@ -91,3 +91,26 @@ func TestAnOldKeyStillSignsTheAnswersOfItsTime(t *testing.T) {
 		}
 	}
 }
+
+func TestALicenceGivenOutAgainAfterARenewalRunsFromTheRenewal(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	license := w.licensed("ada", "phone-1", "movie-1")
+	w.clock.advance(10 * 24 * time.Hour)
+	renewed := must(t)(w.app.RenewLicense(t.Context(), command.RenewLicense{Meta: w.meta(), Customer: "ada", LicenseID: license}))
+	w.clock.advance(time.Hour)
+	again := must(t)(w.app.AcquireLicense(t.Context(), w.acquire("ada", "phone-1", "movie-1")))
+	read := func(r command.Result) (p command.LicensePayload) {
+		if err := json.Unmarshal(r.License.Payload, &p); err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	was, is := read(renewed), read(again)
+	if is.LicenseID != license || is.Serial <= was.Serial {
+		t.Errorf("licence %s, serial %d after %d", is.LicenseID, is.Serial, was.Serial)
+	}
+	if !is.StartsAt.Equal(was.StartsAt) || !is.IssuedAt.Equal(was.IssuedAt) || is.ExpiresAt == nil || !is.ExpiresAt.Equal(*was.ExpiresAt) {
+		t.Errorf("it runs from %s to %v, the renewed one from %s to %v", is.StartsAt, is.ExpiresAt, was.StartsAt, was.ExpiresAt)
+	}
+}

@@ -45,6 +45,12 @@ type ReasonGiven struct {
 	Case string
 }
 
+// namesake is the command id as the rules see it, who derive the ids of licences, decisions and exceptions from it: with
+// the name of whose stream it goes to. A command id is its caller's choice, and two callers may choose the same one;
+// what they bring about must have different ids all the same. A grant without the books and the books' own have one
+// owner, so they name the same licence.
+func namesake(stream domain.StreamID, commandID string) string { return stream.ID() + "/" + commandID }
+
 // derivedCommandID is the id of a command that follows from another one: a UUIDv7 with the time of the first and bits
 // that are a hash of both, so that whoever does it again does it under the same id.
 func derivedCommandID(commandID, what string) string {

@@ -180,7 +180,7 @@ func (s *shard) ask(b *batch, p *pending) (v domain.Verdict, err error) {
 		}
 	}()
 	return p.sub.Decider.Decide(state, domain.Moment{
-		Now: b.entry.RecordedAt, CommandID: p.sub.Meta.CommandID, Actor: p.sub.Meta.Actor, Version: seq, Reference: b.reference,
+		Now: b.entry.RecordedAt, CommandID: namesake(p.stream.id, p.sub.Meta.CommandID), Actor: p.sub.Meta.Actor, Version: seq, Reference: b.reference,
 	})
 }
 
@@ -236,7 +236,7 @@ func (s *shard) record(b *batch, p *pending, verdict domain.Verdict) (int, error
 	for n := range verdict.Events {
 		fresh := &verdict.Events[n]
 		e := domain.Event{
-			ID: domain.EventID(p.sub.Meta.CommandID, n), Stream: p.stream.id, Seq: seq + uint64(n) + 1,
+			ID: domain.EventID(string(p.stream.id)+"/"+p.sub.Meta.CommandID, n), Stream: p.stream.id, Seq: seq + uint64(n) + 1,
 			Position: domain.Position{Shard: s.number, Index: b.entry.Index, Place: len(b.entry.Events)}, Previous: previous,
 			OccurredAt: fresh.OccurredAt.UTC().Truncate(time.Microsecond), RecordedAt: b.entry.RecordedAt,
 			CommandID: p.sub.Meta.CommandID, RequestHash: p.sub.RequestHash, Correlation: p.sub.Meta.Correlation,

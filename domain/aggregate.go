@@ -22,7 +22,7 @@ type Aggregate interface {
 // Moment is what a decision is made with, besides the state: handed in, so that it can be made again.
 type Moment struct {
 	Now       time.Time // UTC, microseconds: becomes decided_at and recorded_at
-	CommandID string
+	CommandID string    // that ids are derived from: the owner of the stream, a slash, the command's id; unlike any other's
 	Actor     Actor
 	Version   uint64 // the stream's seq before this decision
 	Reference Reference

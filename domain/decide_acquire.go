@@ -215,7 +215,8 @@ func (h *acquireHearing) reissued(r AcquireRequest) *LicenseReissued {
 	end := l.ending(h.ref)
 	return &LicenseReissued{
 		Subject: subject, Reissue: l.reissues + 1, Quality: r.Quality, SizeBytes: r.SizeBytes, Terms: l.terms,
-		IssuedAt: l.issuedAt.time(), ExpiresAt: end.at.pointer(), PreviousExpiresAt: end.at.pointer(), LimitedBy: end.by,
+		IssuedAt: l.issuedAt.time(), StartsAt: l.startedAt.time(), WindowEnd: l.windowEnd.pointer(),
+		ExpiresAt: end.at.pointer(), PreviousExpiresAt: end.at.pointer(), LimitedBy: end.by,
 		KeyID: r.KeyID, Decision: h.decision,
 	}
 }

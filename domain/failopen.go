@@ -132,7 +132,8 @@ func (f *FailOpen) Grant(m Moment, r AcquireRequest) (Verdict, error) {
 	}
 	return Verdict{Events: []NewEvent{{Payload: &LicenseReissued{
 		Subject: issued.Subject, Reissue: again.reissues + 1, Quality: r.Quality, SizeBytes: r.SizeBytes, Terms: issued.Terms,
-		IssuedAt: issued.IssuedAt, ExpiresAt: issued.ExpiresAt, PreviousExpiresAt: issued.ExpiresAt, LimitedBy: issued.LimitedBy,
+		IssuedAt: issued.IssuedAt, StartsAt: issued.IssuedAt, WindowEnd: issued.WindowEnd,
+		ExpiresAt: issued.ExpiresAt, PreviousExpiresAt: issued.ExpiresAt, LimitedBy: issued.LimitedBy,
 		KeyID: r.KeyID, Decision: h.decision,
 	}}}, Decision: &h.decision}, nil
 }
