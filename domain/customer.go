@@ -26,8 +26,7 @@ type Customer struct {
 	licenses   []*license   // in the order of issue
 	contents   []*content   // by title
 	exceptions []*exception // in the order in which they were granted
-	removals   []instant    // of devices, by the customer: the first half of a replacement
-	arrivals   []instant    // of devices that took a slot: the second half
+	swaps      []swap       // what may be halves of replacements, in order
 	refusals   []refusal    // since anything else happened, newest last
 }
 
@@ -93,7 +92,7 @@ func (c *Customer) clone() *Customer {
 
 // Size is about how many bytes of memory the state holds.
 func (c *Customer) Size() int {
-	n := 256 + len(c.id) + 8*(len(c.removals)+len(c.arrivals)) + 48*len(c.refusals)
+	n := 256 + len(c.id) + 16*len(c.swaps) + 48*len(c.refusals)
 	for _, d := range c.devices {
 		n += d.size()
 	}
@@ -113,8 +112,7 @@ func (c *Customer) Size() int {
 // UTC day of the recorded time changes, so the cost is spread and the result depends on the events alone.
 func (c *Customer) prune() {
 	now := c.recordedAt
-	c.removals = after(c.removals, now.minus(RememberDeviceUses))
-	c.arrivals = after(c.arrivals, now.minus(RememberDeviceUses))
+	c.swaps = keep(c.swaps, func(s swap) bool { return s.at > now.minus(RememberDeviceUses) })
 	c.exceptions = keep(c.exceptions, func(x *exception) bool { return x.rememberedUntil() > now })
 	c.licenses = keep(c.licenses, func(l *license) bool { return l.rememberedUntil(RememberEnded) > now })
 	c.contents = change(c.contents, func(t *content) *content { return t.pruned(now) })

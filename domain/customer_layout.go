@@ -17,8 +17,10 @@ func (c *Customer) walk(w stateCoder) {
 	walkAll(w, &c.licenses, walkLicense)
 	walkAll(w, &c.contents, walkContent)
 	walkAll(w, &c.exceptions, walkException)
-	walkInstants(w, &c.removals)
-	walkInstants(w, &c.arrivals)
+	walkEach(w, &c.swaps, func(w stateCoder, s *swap) {
+		w.instant(&s.at)
+		w.flag(&s.removal)
+	})
 	walkEach(w, &c.refusals, walkRefusal)
 }
 

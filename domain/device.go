@@ -21,6 +21,12 @@ type device struct {
 	downloads    []instant // ascending
 }
 
+// swap is half a replacement: a removal by the customer, or a device that took a slot.
+type swap struct {
+	at      instant
+	removal bool
+}
+
 func (d *device) size() int {
 	return 256 + len(d.id) + len(d.kind) + len(d.name) + len(d.nameDigest) + 8*len(d.downloads)
 }

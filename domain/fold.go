@@ -167,7 +167,7 @@ func (c *Customer) deviceRegistered(p *DeviceRegistered, recorded instant) {
 		}
 		if !d.registered {
 			d.registered, d.registeredAt, d.replacedBy = true, recorded, ""
-			c.arrivals = insertedInstant(c.arrivals, recorded)
+			c.swapped(swap{at: recorded})
 		}
 	})
 }
@@ -179,7 +179,7 @@ func (c *Customer) deviceRemoved(p *DeviceRemoved, recorded instant) {
 		d.registered, d.removedAt, d.replacedBy = false, recorded, p.ReplacedBy
 	})
 	if p.CountsAsReplacement {
-		c.removals = insertedInstant(c.removals, recorded)
+		c.swapped(swap{at: recorded, removal: true})
 	}
 	c.licenses = change(c.licenses, func(l *license) *license {
 		if l.subject.DeviceID != p.DeviceID || l.endedAt != 0 || l.ownEnding().passed(recorded) {
@@ -190,6 +190,13 @@ func (c *Customer) deviceRemoved(p *DeviceRemoved, recorded instant) {
 		return &ended
 	})
 	c.pruneEnded()
+}
+
+func (c *Customer) swapped(s swap) {
+	c.swaps = added(c.swaps, s)
+	if len(c.swaps) > maxUses {
+		c.swaps = c.swaps[1:]
+	}
 }
 
 func (c *Customer) changeException(id string, f func(*exception)) {

@@ -212,7 +212,7 @@ func (s *search) activate() {
 	})
 }
 
-// changePlan: the plan of the lowest rank that helps.
+// changePlan: of the plans that offer more, the lowest that helps.
 func (s *search) changePlan() {
 	planned := false
 	for _, code := range []string{CodePlanNotEligible, CodeDeviceLimitReached, CodeActiveDownloadLimit, CodeMonthlyDownloadLimit} {
@@ -226,8 +226,12 @@ func (s *search) changePlan() {
 		country = s.d.Request.Country
 	}
 	policy := s.m.Reference.Policy(s.m.Now)
+	rank := -1
+	if plan, ok := policy.Plan(s.c.plan); ok {
+		rank = plan.Rank
+	}
 	for _, name := range policy.PlanNames() {
-		if name == s.c.plan {
+		if plan, _ := policy.Plan(name); plan.Rank <= rank {
 			continue
 		}
 		if s.try(trial{

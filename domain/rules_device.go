@@ -141,24 +141,26 @@ func (h *hearing) replacements(d *device) {
 // came after yet.
 func (c *Customer) replaced(now instant) (used, open int64) {
 	from := now.minus(replacementPeriod)
-	removals, arrivals := after(c.removals, from), after(c.arrivals, from)
-	for _, arrival := range arrivals {
-		for len(removals) > 0 && removals[0] <= arrival {
-			removals = removals[1:]
+	for _, s := range c.swaps {
+		switch {
+		case s.at <= from:
+		case s.removal:
 			open++
-		}
-		if open > 0 {
+		case open > 0:
 			open--
 			used++
 		}
 	}
-	return used, open + int64(len(removals))
+	return used, open
 }
 
 // replacementFree is when fewer than that many replacements are counted, or no removal waits for its device any more.
 func (c *Customer) replacementFree(now instant, limit int64) instant {
-	for _, removal := range after(c.removals, now.minus(replacementPeriod)) {
-		then := removal.plus(replacementPeriod)
+	for _, s := range c.swaps {
+		then := s.at.plus(replacementPeriod)
+		if !s.removal || then <= now {
+			continue
+		}
 		if used, open := c.replaced(then); used < limit || open == 0 {
 			return then
 		}
