@@ -88,6 +88,18 @@ func AboutEvent(e *domain.Event) (About, domain.Payload, error) {
 	return a, data, nil
 }
 
+// readable says whether this program can read an event, without reading it. A projection that passes over most types
+// asks it for all of them, so that what a newer program wrote waits for a newer program.
+func readable(e *domain.Event) error {
+	switch known := domain.SchemaVersion(e.Type); {
+	case known == 0:
+		return &PoisonError{Event: e, Err: fmt.Errorf("%w: %s", domain.ErrUnknownEventType, e.Type)}
+	case e.SchemaVersion > known:
+		return &PoisonError{Event: e, Err: fmt.Errorf("%s v%d: %w", e.Type, e.SchemaVersion, domain.ErrFutureVersion)}
+	}
+	return nil
+}
+
 // because adds why a person did it.
 func (a About) because(r *domain.Reason) About {
 	if r == nil {

@@ -21,6 +21,7 @@ type Caller struct {
 
 // Access is one recorded look at a customer.
 type Access struct {
+	Number    int64        `json:"-"` // grows; given by the log
 	At        time.Time    `json:"at"`
 	Actor     domain.Actor `json:"actor"`
 	Customer  string       `json:"customer"`
@@ -32,8 +33,8 @@ type Access struct {
 // AccessLog records looks at customers, durably: a look that can't be recorded is refused.
 type AccessLog interface {
 	Record(ctx context.Context, a Access) error
-	// Accesses lists what was recorded about a customer, newest first.
-	Accesses(ctx context.Context, customer string, before time.Time, limit int) ([]Access, error)
+	// Accesses lists what was recorded about a customer, newest first, before a number; 0: from the newest.
+	Accesses(ctx context.Context, customer string, before int64, limit int) ([]Access, error)
 }
 
 // Pseudonyms hides identities from analysts: keyed hashes, the same for the same thing.

@@ -106,20 +106,3 @@ func (c Consistency) check() error {
 	}
 	return nil
 }
-
-// Books folds a customer's stream from the event store: the authoritative way.
-type Books interface {
-	// Customer folds the whole stream, as a linearizable read. A stream without events gives version 0.
-	Customer(ctx context.Context, customer string) (Folded, error)
-	// CustomerAsOf folds the events recorded up to and including a moment.
-	CustomerAsOf(ctx context.Context, customer string, at time.Time) (Folded, error)
-	// Events are a customer's events from a seq on, in order, as many as fit in maxBytes; none: there are no more.
-	Events(ctx context.Context, customer string, from uint64, maxBytes int) ([]domain.Event, error)
-}
-
-// Folded is a customer's state and the event it was folded up to.
-type Folded struct {
-	State    *domain.Customer
-	Version  uint64
-	Position domain.Position
-}

@@ -2,19 +2,23 @@ package query
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
+
+	"carryon/domain"
 )
 
 // Devices asks for a customer's devices.
 type Devices struct {
 	By          Caller
 	Customer    string
-	State       string // active, blocked, removed; empty: all
+	State       string // registered, blocked, removed; empty: all
 	Page        Page
 	Consistency Consistency
 }
 
-// DevicesAnswer is a page of a customer's devices, in order of id.
+// DevicesAnswer is a page of a customer's devices, in the order in which they first came.
 type DevicesAnswer struct {
 	Made
 	At         time.Time   `json:"at"`
@@ -24,7 +28,7 @@ type DevicesAnswer struct {
 
 // DeviceRow is a device with its name opened.
 type DeviceRow struct {
-	DeviceView
+	domain.DeviceView
 	Name       string `json:"name,omitempty"`        // personal
 	NameErased bool   `json:"name_erased,omitempty"` // the customer's key was erased
 }
@@ -34,5 +38,30 @@ type DevicesHandler struct{ p *Ports }
 
 // Handle returns domain.ErrNotFound (wrapped) for a customer without history.
 func (h DevicesHandler) Handle(ctx context.Context, q Devices) (DevicesAnswer, error) {
-	return DevicesAnswer{}, ErrUnavailable
+	err := checkOneOf("state", q.State, domain.DeviceStatusRegistered, domain.DeviceStatusBlocked, domain.DeviceStatusRemoved)
+	size, sizeErr := q.Page.size()
+	question := []string{"devices", q.Customer, q.State}
+	from, cursorErr := h.p.listFrom(&q.Page, question...)
+	if err := errors.Join(err, sizeErr, cursorErr); err != nil {
+		return DevicesAnswer{}, err
+	}
+	b, err := h.p.customerBooks(ctx, q.By, q.Customer, "devices", q.Consistency)
+	if err != nil {
+		return DevicesAnswer{}, err
+	}
+	views := only(b.customer.Devices(b.ref, b.at), func(v *domain.DeviceView) bool { return isOrAny(q.State, v.Status) })
+	shown, next, err := listPage(h.p, views, from, size, func(v *domain.DeviceView) string { return v.DeviceID }, question...)
+	if err != nil {
+		return DevicesAnswer{}, err
+	}
+	answer := DevicesAnswer{Made: b.Made, At: b.at, Devices: make([]DeviceRow, len(shown)), NextCursor: next}
+	words := h.p.wordsOf(q.Customer)
+	for i, v := range shown {
+		row := DeviceRow{DeviceView: v}
+		if row.Name, row.NameErased, err = words.open(ctx, v.Name); err != nil {
+			return DevicesAnswer{}, fmt.Errorf("read devices: %w", err)
+		}
+		answer.Devices[i] = row
+	}
+	return answer, nil
 }

@@ -19,6 +19,8 @@ var (
 	ErrBehind = errors.New("read model is behind")
 	// ErrParked: the stream waits behind an event that can't be applied: see ParkedError.
 	ErrParked = errors.New("stream is parked")
+	// ErrTooMany: a question would go through more rows than it may.
+	ErrTooMany = errors.New("too many rows")
 	// ErrErased: the customer's personal words were erased.
 	ErrErased = errors.New("erased")
 )

@@ -2,24 +2,35 @@ package query
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
+
+	"carryon/domain"
 )
 
 // Exceptions asks what support has allowed a customer.
 type Exceptions struct {
 	By          Caller
 	Customer    string
-	State       string // active, used, expired, withdrawn; empty: all
+	State       string // open, used, expired, withdrawn; empty: all
 	Page        Page
 	Consistency Consistency
 }
 
-// ExceptionsAnswer is a page of a customer's exceptions, in order of id.
+// ExceptionsAnswer is a page of a customer's exceptions, in the order in which they were granted.
 type ExceptionsAnswer struct {
 	Made
-	At         time.Time       `json:"at"`
-	Exceptions []ExceptionView `json:"exceptions"`
-	NextCursor string          `json:"next_cursor,omitempty"`
+	At         time.Time      `json:"at"`
+	Exceptions []ExceptionRow `json:"exceptions"`
+	NextCursor string         `json:"next_cursor,omitempty"`
+}
+
+// ExceptionRow is an exception with its words opened.
+type ExceptionRow struct {
+	domain.ExceptionView
+	Words       string `json:"words,omitempty"`        // of the reason; personal
+	WordsErased bool   `json:"words_erased,omitempty"` // the customer's key was erased
 }
 
 // ExceptionsHandler answers Exceptions.
@@ -27,5 +38,31 @@ type ExceptionsHandler struct{ p *Ports }
 
 // Handle returns domain.ErrNotFound (wrapped) for a customer without history.
 func (h ExceptionsHandler) Handle(ctx context.Context, q Exceptions) (ExceptionsAnswer, error) {
-	return ExceptionsAnswer{}, ErrUnavailable
+	err := checkOneOf("state", q.State, domain.ExceptionStatusOpen, domain.ExceptionStatusUsed, domain.ExceptionStatusExpired, domain.ExceptionStatusWithdrawn)
+	size, sizeErr := q.Page.size()
+	question := []string{"exceptions", q.Customer, q.State}
+	from, cursorErr := h.p.listFrom(&q.Page, question...)
+	if err := errors.Join(err, sizeErr, cursorErr); err != nil {
+		return ExceptionsAnswer{}, err
+	}
+	b, err := h.p.customerBooks(ctx, q.By, q.Customer, "exceptions", q.Consistency)
+	if err != nil {
+		return ExceptionsAnswer{}, err
+	}
+	views := only(b.customer.Exceptions(b.at), func(v *domain.ExceptionView) bool { return isOrAny(q.State, v.Status) })
+	shown, next, err := listPage(h.p, views, from, size, func(v *domain.ExceptionView) string { return v.ExceptionID }, question...)
+	if err != nil {
+		return ExceptionsAnswer{}, err
+	}
+	answer := ExceptionsAnswer{Made: b.Made, At: b.at, Exceptions: make([]ExceptionRow, len(shown)), NextCursor: next}
+	words := h.p.wordsOf(q.Customer)
+	for i, v := range shown {
+		row := ExceptionRow{ExceptionView: v}
+		if row.Words, row.WordsErased, err = words.open(ctx, v.Reason.Text); err != nil {
+			return ExceptionsAnswer{}, fmt.Errorf("read exceptions: %w", err)
+		}
+		row.Reason.Text = ""
+		answer.Exceptions[i] = row
+	}
+	return answer, nil
 }

@@ -2,6 +2,8 @@ package query
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"carryon/domain"
@@ -31,7 +33,44 @@ type ExplainAnswer struct {
 // ExplainHandler answers Explain.
 type ExplainHandler struct{ p *Ports }
 
-// Handle decides as a dry run on the state that the customer has, or had at q.At.
+// explanationID stands where a command id would: an explanation is nobody's command.
+const explanationID = "explanation"
+
+// Handle decides as a dry run on the books that the customer has, or had at q.At. A customer without history has empty
+// books.
 func (h ExplainHandler) Handle(ctx context.Context, q Explain) (ExplainAnswer, error) {
-	return ExplainAnswer{}, ErrUnavailable
+	if err := errors.Join(domain.CheckID("customer", q.Customer), domain.CheckID("title_id", q.TitleID), domain.CheckID("device_id", q.DeviceID), q.Consistency.check()); err != nil {
+		return ExplainAnswer{}, err
+	}
+	if err := h.p.Desk.admit(ctx, q.By, q.Customer, "explain"); err != nil {
+		return ExplainAnswer{}, err
+	}
+	b, err := h.p.openBooks(ctx, q.Customer, q.Consistency, q.At)
+	if err != nil {
+		return ExplainAnswer{}, fmt.Errorf("explain: %w", err)
+	}
+	deviceType := q.DeviceType
+	for _, d := range b.customer.Devices(b.ref, b.at) {
+		if deviceType == "" && d.DeviceID == q.DeviceID {
+			deviceType = d.DeviceType
+		}
+	}
+	if deviceType == "" {
+		return ExplainAnswer{}, fieldError("device_type", "is missing: device %s is not known to the customer's books", q.DeviceID)
+	}
+	verdict, err := b.customer.Evaluate(
+		domain.Moment{Now: b.at, CommandID: explanationID, Actor: q.By.Actor, Version: b.Version, Reference: b.ref},
+		domain.AcquireRequest{DeviceID: q.DeviceID, DeviceType: deviceType, TitleID: q.TitleID, Country: q.Country, ProfileID: q.ProfileID, Trigger: domain.TriggerUser})
+	if err != nil {
+		return ExplainAnswer{}, fmt.Errorf("explain: %w", err)
+	}
+	return ExplainAnswer{Made: b.Made, At: b.at, Decision: *verdict.Decision, Sentence: explained(verdict.Decision)}, nil
+}
+
+// explained is the outcome in plain words.
+func explained(d *domain.Decision) string {
+	if d.Outcome == domain.OutcomeGrant {
+		return "It would be granted" + warned(d) + "."
+	}
+	return "It would be refused: " + d.Code + numbers(RefusingRule(d)) + "."
 }

@@ -3,6 +3,8 @@ package query
 import (
 	"context"
 	"iter"
+
+	"carryon/domain"
 )
 
 // Export asks for every row of a table, streamed: memory stays flat, whatever the number of rows.
@@ -19,6 +21,14 @@ type Row []any // string, int64, float64, bool, time.Time, nil
 type Exported struct {
 	Columns []string
 	Rows    iter.Seq2[Row, error]
+}
+
+// ExportAsked is what an export asks of a read model that it walks through.
+type ExportAsked struct {
+	Filter      Filter
+	AfterStream domain.StreamID // continue behind this row; empty: from the beginning
+	AfterSeq    uint64
+	Limit       int
 }
 
 // ExportHandler answers Export.

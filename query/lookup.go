@@ -1,6 +1,14 @@
 package query
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"carryon/domain"
+	"carryon/projector"
+)
 
 // Lookup asks what an id is: a customer's, device's, licence's, exception's, decision's, command's or request's.
 type Lookup struct {
@@ -28,7 +36,100 @@ type Found struct {
 // LookupHandler answers Lookup.
 type LookupHandler struct{ p *Ports }
 
-// Handle answers with everything that has the id.
+// maxFound bounds an answer: one device id may be known to several customers.
+const maxFound = 20
+
+// Handle answers with everything that has the id. That support looked is recorded for every customer found.
 func (h LookupHandler) Handle(ctx context.Context, q Lookup) (LookupAnswer, error) {
-	return LookupAnswer{}, ErrUnavailable
+	if err := domain.CheckID("q", q.Q); err != nil {
+		return LookupAnswer{}, err
+	}
+	var found []Found
+	var err error
+	switch q.By.Actor.Role {
+	case domain.RoleAnalyst:
+		found, err = h.pseudonym(ctx, q.Q)
+		if err == nil {
+			return LookupAnswer{Found: found}, nil
+		}
+	case domain.RoleSupport, domain.RoleOperator, domain.RoleService, domain.RoleSystem:
+		found, err = h.id(ctx, q.Q)
+	default:
+		err = ErrForbidden
+	}
+	if err != nil {
+		return LookupAnswer{}, fmt.Errorf("look up: %w", err)
+	}
+	var seen []string
+	for _, f := range found {
+		if slices.Contains(seen, f.Customer) {
+			continue
+		}
+		seen = append(seen, f.Customer)
+		if err := h.p.Desk.admit(ctx, q.By, f.Customer, "lookup"); err != nil {
+			return LookupAnswer{}, err
+		}
+	}
+	return LookupAnswer{Found: found}, nil
+}
+
+// id finds what has an id.
+func (h LookupHandler) id(ctx context.Context, id string) ([]Found, error) {
+	if h.p.Customers == nil || h.p.Timeline == nil {
+		return nil, fmt.Errorf("no read models of customers and events here: %w", ErrUnavailable)
+	}
+	found := []Found{}
+	things, err := h.p.Customers.Things(ctx, id, maxFound)
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range things {
+		found = append(found, Found{Kind: t.Kind, ID: id, Customer: t.Customer, DeviceID: t.DeviceID, TitleID: t.TitleID})
+	}
+	events, err := h.p.Timeline.EventsByRef(ctx, id, maxRefs)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range events {
+		about, _, err := projector.AboutEvent(e)
+		if err != nil {
+			return nil, err
+		}
+		for _, kind := range refKinds(e, &about, id) {
+			if len(found) < maxFound {
+				found = append(found, Found{
+					Kind: kind, ID: id, Customer: e.Stream.ID(), DeviceID: about.DeviceID, TitleID: about.TitleID, Seq: e.Seq, Type: e.Type,
+				})
+			}
+		}
+	}
+	return found, nil
+}
+
+// refKinds tells what an id is to an event.
+func refKinds(e *domain.Event, about *projector.About, id string) []string {
+	var kinds []string
+	if about.DecisionID() == id {
+		kinds = append(kinds, "decision")
+	}
+	if e.CommandID == id {
+		kinds = append(kinds, "command")
+	}
+	if e.Correlation == id {
+		kinds = append(kinds, "request")
+	}
+	return kinds
+}
+
+// pseudonym tells an analyst that a pseudonym is one, and of what.
+func (h LookupHandler) pseudonym(ctx context.Context, pseudonym string) ([]Found, error) {
+	if h.p.Customers == nil || h.p.Pseudonyms == nil {
+		return nil, fmt.Errorf("nothing here knows pseudonyms: %w", ErrUnavailable)
+	}
+	things, err := h.p.Customers.ThingsBehind(ctx, pseudonym)
+	found := []Found{}
+	for _, t := range things {
+		found = append(found, Found{Kind: t.Kind, ID: pseudonym, Customer: h.p.Pseudonyms.Customer(t.Customer)})
+	}
+	return found, errors.Join(err)
 }

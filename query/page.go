@@ -32,6 +32,52 @@ func (p Page) size() (int, error) {
 	return p.Limit, nil
 }
 
+// Lists that are made from the books are short and whole. Their cursor names the last thing that was shown, so that what
+// comes or is forgotten before it shifts nothing.
+
+// listPlace is where a page of a list ended.
+type listPlace struct {
+	ID string `json:"i"`
+	At int    `json:"a"` // its place, for when it is forgotten
+}
+
+// listFrom reads the page's cursor; the question is what it was given for.
+func (p *Ports) listFrom(page *Page, question ...string) (listPlace, error) {
+	var from listPlace
+	if page.Cursor == "" {
+		return from, nil
+	}
+	err := p.Cursors.open(question, page.Cursor, &from)
+	return from, err
+}
+
+// listPage is a page of a list, and the cursor of the next; empty: there is none.
+func listPage[T any](p *Ports, list []T, from listPlace, size int, id func(*T) string, question ...string) ([]T, string, error) {
+	begin := min(from.At, len(list))
+	for i := range list {
+		if from.ID != "" && id(&list[i]) == from.ID {
+			begin = i + 1
+		}
+	}
+	end := min(begin+size, len(list))
+	shown := list[begin:end:end]
+	if end == len(list) {
+		return shown, "", nil
+	}
+	cursor, err := p.Cursors.seal(question, listPlace{ID: id(&list[end-1]), At: end})
+	return shown, cursor, err
+}
+
+func only[T any](list []T, keep func(*T) bool) []T {
+	kept := make([]T, 0, len(list))
+	for i := range list {
+		if keep(&list[i]) {
+			kept = append(kept, list[i])
+		}
+	}
+	return kept
+}
+
 // Cursors makes and reads cursors: opaque to the caller, signed so that none can be made up, and bound to the question
 // they were given for.
 type Cursors struct{ key []byte }

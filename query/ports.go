@@ -1,34 +1,26 @@
 package query
 
-import (
-	"carryon/domain"
-)
-
 // Ports is everything the handlers need. What is nil is not part of this process, and what needs it answers
-// ErrUnavailable.
+// ErrUnavailable; but Cursors and Clock must be there.
 type Ports struct {
 	Desk       Desk
 	Clock      Clock
 	Cursors    *Cursors
-	Books      Books
-	Words      Words
 	Pseudonyms Pseudonyms
-	Waiters    map[string]Waiter // by read model
-	Timeline   TimelineModel
-	Control    ProjectionControl
-	Reference  References
-	Catalogue  Catalogue
-}
+	Words      Words
 
-// References hands out what is decided for everyone, as the reference read model knows it.
-type References interface {
-	Reference() domain.Reference
-}
+	// The read models, and by their names what waits for them.
+	Customers CustomersModel
+	Timeline  TimelineModel
+	Denials   DenialsModel
+	Analytics AnalyticsModel
+	Search    SearchModel
+	Reference *References
+	Waiters   map[string]Waiter
 
-// Catalogue is the catalogue in force.
-type Catalogue interface {
-	// Version is a hash of its content.
-	Version() string
+	Books     Books            // the event store
+	Catalogue func() Catalogue // in force
+	Control   ProjectionControl
 }
 
 // New is the whole query side over its ports.

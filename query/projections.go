@@ -2,9 +2,13 @@ package query
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"carryon/domain"
+	"carryon/projector"
 )
 
 // ListProjections asks how far the read models are.
@@ -39,8 +43,8 @@ type ProjectionControl interface {
 	// Parked lists parked streams in order of stream, after the given one. It returns domain.ErrNotFound (wrapped)
 	// for a read model that there is not.
 	Parked(ctx context.Context, model string, after domain.StreamID, limit int) ([]ParkedStream, error)
-	// Retry applies the stream from the first event that was not applied. It returns domain.ErrNotFound (wrapped)
-	// when the stream is not parked; nil when it flows again; another error when it stays parked.
+	// Retry applies the stream from the first event that was not applied: see projector.Consumer.RetryParked for the
+	// errors. It returns domain.ErrNotFound (wrapped) for a read model that there is not.
 	Retry(ctx context.Context, model string, stream domain.StreamID) error
 }
 
@@ -60,7 +64,23 @@ type ProjectionsHandler struct{ p *Ports }
 
 // Handle answers with every read model.
 func (h ProjectionsHandler) Handle(ctx context.Context, q ListProjections) (ListProjectionsAnswer, error) {
-	return ListProjectionsAnswer{}, ErrUnavailable
+	control, err := h.p.control(q.By, domain.RoleOperator, domain.RoleSupport, domain.RoleAnalyst)
+	if err != nil {
+		return ListProjectionsAnswer{}, err
+	}
+	projections, err := control.Status(ctx)
+	return ListProjectionsAnswer{Projections: projections}, err
+}
+
+// control lets callers in the roles reach the projectors.
+func (p *Ports) control(by Caller, roles ...domain.Role) (ProjectionControl, error) {
+	if !slices.Contains(roles, by.Actor.Role) {
+		return nil, fmt.Errorf("projections: %w", ErrForbidden)
+	}
+	if p.Control == nil {
+		return nil, fmt.Errorf("no projectors in reach: %w", ErrUnavailable)
+	}
+	return p.Control, nil
 }
 
 // ListParked asks which streams of a read model wait.
@@ -81,7 +101,31 @@ type ParkedHandler struct{ p *Ports }
 
 // Handle answers with a page of parked streams.
 func (h ParkedHandler) Handle(ctx context.Context, q ListParked) (ListParkedAnswer, error) {
-	return ListParkedAnswer{}, ErrUnavailable
+	size, err := q.Page.size()
+	if err != nil {
+		return ListParkedAnswer{}, err
+	}
+	control, err := h.p.control(q.By, domain.RoleOperator)
+	if err != nil {
+		return ListParkedAnswer{}, err
+	}
+	var after domain.StreamID
+	question := []string{"parked", q.Model}
+	if q.Page.Cursor != "" {
+		if err := h.p.Cursors.open(question, q.Page.Cursor, &after); err != nil {
+			return ListParkedAnswer{}, err
+		}
+	}
+	parked, err := control.Parked(ctx, q.Model, after, size+1)
+	if err != nil {
+		return ListParkedAnswer{}, fmt.Errorf("parked streams of %s: %w", clip(q.Model), err)
+	}
+	answer := ListParkedAnswer{Parked: parked}
+	if len(parked) > size {
+		answer.Parked = parked[:size]
+		answer.NextCursor, err = h.p.Cursors.seal(question, parked[size-1].Stream)
+	}
+	return answer, err
 }
 
 // RetryParked asks to try a parked stream again.
@@ -103,5 +147,19 @@ type RetryParkedHandler struct{ p *Ports }
 
 // Handle tries the stream again.
 func (h RetryParkedHandler) Handle(ctx context.Context, q RetryParked) (RetryParkedAnswer, error) {
-	return RetryParkedAnswer{}, ErrUnavailable
+	control, err := h.p.control(q.By, domain.RoleOperator)
+	if err != nil {
+		return RetryParkedAnswer{}, err
+	}
+	err = control.Retry(ctx, q.Model, q.Stream)
+	if errors.Is(err, projector.ErrNotParked) {
+		return RetryParkedAnswer{}, fmt.Errorf("stream %s is not parked in %s: %w", q.Stream, clip(q.Model), domain.ErrNotFound)
+	}
+	if parked, ok := errors.AsType[*projector.ParkedError](err); ok {
+		return RetryParkedAnswer{Stream: q.Stream, Reason: parked.Parked.Reason}, nil
+	}
+	if err != nil {
+		return RetryParkedAnswer{}, fmt.Errorf("retry %s in %s: %w", q.Stream, clip(q.Model), err)
+	}
+	return RetryParkedAnswer{Stream: q.Stream, Flows: true}, nil
 }

@@ -84,14 +84,18 @@ func Sentence(e *domain.Event, data domain.Payload) string {
 }
 
 func deniedSentence(p *domain.LicenseDenied) string {
+	return refusalSentence(p.Command, p.Code, &p.Subject, RefusingRule(&p.Decision))
+}
+
+func refusalSentence(command, code string, s *domain.Subject, rule *domain.RuleResult) string {
 	what := "The request"
 	switch {
-	case p.Command == "acquire" || p.Command == "renew":
-		what = fmt.Sprintf("To %s %s on device %s", p.Command, titled(&p.Subject), p.DeviceID)
-	case p.DeviceID != "":
-		what = fmt.Sprintf("To register device %s", p.DeviceID)
+	case command == domain.CommandAcquire || command == domain.CommandRenew:
+		what = fmt.Sprintf("To %s %s on device %s", command, titled(s), s.DeviceID)
+	case s.DeviceID != "":
+		what = fmt.Sprintf("To register device %s", s.DeviceID)
 	}
-	return what + " was refused: " + p.Code + numbers(RefusingRule(&p.Decision)) + "."
+	return what + " was refused: " + code + numbers(rule) + "."
 }
 
 // RefusingRule is the rule that a refusal names, nil when there is none.

@@ -2,7 +2,11 @@ package query
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
+
+	"carryon/domain"
 )
 
 // State asks for everything that a customer's history adds up to, at any moment.
@@ -20,10 +24,43 @@ type StateAnswer struct {
 	State StateView `json:"state"`
 }
 
+// StateView is everything that is shown of a state. Personal words stay sealed in it.
+type StateView struct {
+	Summary    domain.Summary         `json:"customer"`
+	Devices    []domain.DeviceView    `json:"devices"`
+	Licenses   []domain.LicenseView   `json:"licenses"`
+	Exceptions []domain.ExceptionView `json:"exceptions"`
+}
+
 // StateHandler answers State.
 type StateHandler struct{ p *Ports }
 
 // Handle returns domain.ErrNotFound (wrapped) for a customer without history at that moment.
 func (h StateHandler) Handle(ctx context.Context, q State) (StateAnswer, error) {
-	return StateAnswer{}, ErrUnavailable
+	if err := errors.Join(domain.CheckID("customer", q.Customer), q.Consistency.check()); err != nil {
+		return StateAnswer{}, err
+	}
+	if err := h.p.Desk.admit(ctx, q.By, q.Customer, "state"); err != nil {
+		return StateAnswer{}, err
+	}
+	b, err := h.p.openBooks(ctx, q.Customer, q.Consistency, q.AsOf)
+	if err != nil {
+		return StateAnswer{}, fmt.Errorf("read state: %w", renamed(err, "at", "as_of"))
+	}
+	return StateAnswer{Made: b.Made, AsOf: b.at, State: viewOf(b)}, nil
+}
+
+func viewOf(b books) StateView {
+	return StateView{
+		Summary: b.customer.Summary(b.ref, b.at), Devices: b.customer.Devices(b.ref, b.at),
+		Licenses: b.customer.Licenses(b.ref, b.at), Exceptions: b.customer.Exceptions(b.at),
+	}
+}
+
+// renamed gives a bad parameter the name that the caller knows it by.
+func renamed(err error, from, to string) error {
+	if e, ok := errors.AsType[*domain.FieldError](err); ok && e.Field == from {
+		return &domain.FieldError{Field: to, Problem: e.Problem}
+	}
+	return err
 }

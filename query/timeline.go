@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"slices"
 	"time"
 
@@ -67,12 +66,15 @@ type TimelineModel interface {
 	// EventsByRef returns candidates for an id of a decision, command or request, oldest first, at most limit: the
 	// caller compares, because two ids may share a hash.
 	EventsByRef(ctx context.Context, id string, limit int) ([]*domain.Event, error)
+	// EventsAfter returns events of all customers, in order of stream and seq, behind those of a place.
+	EventsAfter(ctx context.Context, q ExportAsked) ([]*domain.Event, error)
 }
 
 // TimelinePage is what a page of a timeline is asked for with.
 type TimelinePage struct {
 	Customer                            string
 	Type                                []string
+	Code                                []string // of refusals; not for the model
 	DeviceID, TitleID, LicenseID, Actor string
 	From, To                            time.Time
 	Oldest                              bool   // in this order
@@ -126,7 +128,7 @@ func (h TimelineHandler) Handle(ctx context.Context, q Timeline) (TimelineAnswer
 
 func (q *Timeline) check() (int, error) {
 	size, err := q.Page.size()
-	return size, errors.Join(err, checkOrder(q.Order), q.Consistency.check(), checkRange(q.From, q.To),
+	return size, errors.Join(err, domain.CheckID("customer", q.Customer), checkOrder(q.Order), q.Consistency.check(), checkRange(q.From, q.To),
 		checkValues("type", q.Type), checkLength("device_id", q.DeviceID), checkLength("title_id", q.TitleID),
 		checkLength("license_id", q.LicenseID), checkLength("actor", q.Actor))
 }
@@ -160,7 +162,7 @@ func (h TimelineHandler) fromBooks(ctx context.Context, page TimelinePage) ([]*d
 	}
 	var kept []*domain.Event
 	made := Made{Consistency: Authoritative}
-	for e, err := range allEvents(ctx, h.p.Books, page.Customer) {
+	for e, err := range h.p.Books.Events(ctx, domain.CustomerStream(page.Customer), 1) {
 		if err != nil {
 			return nil, Made{}, err
 		}
@@ -194,35 +196,12 @@ func (q *TimelinePage) holds(e *domain.Event) (bool, error) {
 		return false, err
 	}
 	after := q.AfterSeq == 0 || q.Oldest && e.Seq > q.AfterSeq || !q.Oldest && e.Seq < q.AfterSeq
-	return after && (len(q.Type) == 0 || slices.Contains(q.Type, e.Type)) &&
+	return after && (len(q.Code) == 0 || slices.Contains(q.Code, about.Code)) && (len(q.Type) == 0 || slices.Contains(q.Type, e.Type)) &&
 		isOrAny(q.DeviceID, about.DeviceID) && isOrAny(q.TitleID, about.TitleID) && isOrAny(q.LicenseID, about.LicenseID) &&
 		isOrAny(q.Actor, e.Actor.ID) && (q.From.IsZero() || !e.RecordedAt.Before(q.From)) && (q.To.IsZero() || e.RecordedAt.Before(q.To)), nil
 }
 
 func isOrAny(wanted, is string) bool { return wanted == "" || wanted == is }
-
-// allEvents reads a customer's whole stream from the event store.
-func allEvents(ctx context.Context, books Books, customer string) iter.Seq2[*domain.Event, error] {
-	const maxBytes = 1 << 20
-	return func(yield func(*domain.Event, error) bool) {
-		for from := uint64(1); ; {
-			events, err := books.Events(ctx, customer, from, maxBytes)
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if len(events) == 0 {
-				return
-			}
-			for i := range events {
-				if !yield(&events[i], nil) {
-					return
-				}
-			}
-			from = events[len(events)-1].Seq + 1
-		}
-	}
-}
 
 func timelineEvent(ctx context.Context, e *domain.Event, words *opener) (TimelineEvent, error) {
 	about, data, err := projector.AboutEvent(e)

@@ -9,24 +9,18 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"net/url"
-	"path/filepath"
-	"strings"
 	"sync"
 
-	"modernc.org/sqlite"
+	driver "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"carryon/domain"
+	"carryon/infra/sqlite"
 	"carryon/projector"
 )
 
-var (
-	// ErrNewer: the file was written by a newer program.
-	ErrNewer = fmt.Errorf("read model file: %w", domain.ErrFutureVersion)
-	// ErrStale: the file was written by an older program, or with another fold; the model must be built anew.
-	ErrStale = errors.New("read model must be built anew")
-)
+// ErrStale: the file was written by an older program, with another fold or with another key; the model must be built
+// anew.
+var ErrStale = errors.New("read model must be built anew")
 
 // schema is what a model's file holds.
 type schema struct {
@@ -48,105 +42,58 @@ CREATE TABLE parked (
 `
 
 const (
-	readers      = 4        // connections that read
-	writeCache   = 32 << 10 // KiB of pages
-	readCache    = 4 << 10  // KiB of pages, each
-	walPages     = 4096     // between checkpoints of the write-ahead log: 16 MiB
-	busyMillis   = 100      // a lock held longer than this is somebody else's transaction
-	readerMillis = 5000     // a reader waits for a lock only while the log is being reset
-	maxVariables = 32766    // of one statement
-	rowsAtOnce   = 128      // of one statement
+	readers         = 4       // connections that read
+	cacheBytes      = 4 << 20 // of pages, for each of them
+	writeCacheBytes = 32 << 20
+	walPages        = 4096  // between checkpoints of the write-ahead log: 16 MiB
+	busyMillis      = 100   // a write lock held longer than this is somebody else's transaction
+	maxVariables    = 32766 // of one statement
+	rowsAtOnce      = 128   // of one statement
 )
 
 // file is the store of one generation of one model: a connection that writes, and some that read.
 type file struct {
 	model string
 	path  string
-	read  *sql.DB
-	write *sql.DB
+	db    *sqlite.File
 	turn  chan struct{} // a token: whose turn it is to write
 
-	conn  *sql.Conn // of write; only the holder of the turn uses it
+	conn  *sql.Conn // the one that writes; only the holder of the turn uses it
 	stmts map[string]*sql.Stmt
 
 	mu      sync.Mutex
-	queries map[string]*sql.Stmt // of read
-}
-
-func dsn(path string, millis, cacheKiB int, pragmas ...string) string {
-	q := url.Values{}
-	for _, p := range append([]string{
-		fmt.Sprintf("busy_timeout(%d)", millis), "journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(OFF)",
-		"temp_store(MEMORY)", fmt.Sprintf("cache_size(-%d)", cacheKiB),
-	}, pragmas...) {
-		q.Add("_pragma", p)
-	}
-	return (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: q.Encode()}).String()
+	shards  map[int]bool         // that a transaction is open on, or waits for its turn
+	queries map[string]*sql.Stmt // of the connections that read
 }
 
 // openFile opens or makes a model's file.
 func openFile(ctx context.Context, path string, s schema) (_ *file, err error) {
-	f := &file{model: s.model, path: path, turn: make(chan struct{}, 1), stmts: map[string]*sql.Stmt{}, queries: map[string]*sql.Stmt{}}
+	f := &file{model: s.model, path: path, turn: make(chan struct{}, 1), shards: map[int]bool{}, stmts: map[string]*sql.Stmt{}, queries: map[string]*sql.Stmt{}}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("open read model %s at %s: %w", s.model, path, err), f.Close())
+			err = errors.Join(fmt.Errorf("open read model %s: %w", s.model, err), f.Close())
 		}
 	}()
-	if f.write, err = sql.Open("sqlite", dsn(path, readerMillis, writeCache, fmt.Sprintf("wal_autocheckpoint(%d)", walPages))); err != nil {
+	f.db, err = sqlite.Open(ctx, path, sqlite.FileConfig{
+		ApplicationID: applicationID, Version: s.version, Migrate: s.create,
+		Durability: sqlite.Normal, Readers: readers, CacheBytes: cacheBytes, Checkpoint: walPages,
+	})
+	if err != nil {
 		return nil, err
 	}
-	f.write.SetMaxOpenConns(1)
-	if f.conn, err = f.write.Conn(ctx); err != nil {
+	if f.conn, err = f.db.Writer.Conn(ctx); err != nil {
 		return nil, err
 	}
-	if err := f.prepareSchema(ctx, s); err != nil {
-		return nil, err
-	}
-	if _, err := f.conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d", busyMillis)); err != nil {
-		return nil, err
-	}
-	if f.read, err = sql.Open("sqlite", dsn(path, readerMillis, readCache, "query_only(1)")); err != nil {
-		return nil, err
-	}
-	f.read.SetMaxOpenConns(readers)
-	f.read.SetMaxIdleConns(readers)
-	return f, f.read.PingContext(ctx)
+	_, err = f.conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d; PRAGMA cache_size = -%d", busyMillis, writeCacheBytes>>10))
+	return f, err
 }
 
-func (f *file) prepareSchema(ctx context.Context, s schema) error {
-	var application, version, tables int
-	for pragma, into := range map[string]*int{"PRAGMA application_id": &application, "PRAGMA user_version": &version, "SELECT count(*) FROM sqlite_schema": &tables} {
-		if err := f.conn.QueryRowContext(ctx, pragma).Scan(into); err != nil {
-			return err
-		}
+// create makes the tables. Read models are not migrated: they are built anew.
+func (s schema) create(ctx context.Context, tx *sql.Tx, from int) error {
+	if from != 0 {
+		return fmt.Errorf("it has version %d, this program writes %d: %w", from, s.version, ErrStale)
 	}
-	switch {
-	case tables == 0:
-		return f.create(ctx, s)
-	case application != applicationID:
-		return errors.New("the file is no read model of Carryon")
-	case version > s.version:
-		return fmt.Errorf("it has version %d, this program writes %d: %w", version, s.version, ErrNewer)
-	case version < s.version:
-		return fmt.Errorf("it has version %d, this program writes %d: %w", version, s.version, ErrStale)
-	}
-	return nil
-}
-
-func (f *file) create(ctx context.Context, s schema) error {
-	script := fmt.Sprintf("BEGIN IMMEDIATE; PRAGMA application_id = %d; PRAGMA user_version = %d; %s %s COMMIT;",
-		applicationID, s.version, commonTables, s.tables)
-	if _, err := f.conn.ExecContext(ctx, script); err != nil {
-		_, rollback := f.conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
-		return errors.Join(fmt.Errorf("make the tables: %w", err), ignoreNoTransaction(rollback))
-	}
-	return nil
-}
-
-func ignoreNoTransaction(err error) error {
-	if err != nil && strings.Contains(err.Error(), "no transaction is active") {
-		return nil
-	}
+	_, err := tx.ExecContext(ctx, commonTables+s.tables)
 	return err
 }
 
@@ -164,14 +111,11 @@ func (f *file) Close() error {
 		errs = append(errs, s.Close())
 	}
 	clear(f.stmts)
-	if f.read != nil {
-		errs = append(errs, f.read.Close())
-	}
 	if f.conn != nil {
 		errs = append(errs, f.conn.Close())
 	}
-	if f.write != nil {
-		errs = append(errs, f.write.Close())
+	if f.db != nil {
+		errs = append(errs, f.db.Close())
 	}
 	return errors.Join(errs...)
 }
@@ -193,7 +137,7 @@ func (f *file) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 	if s != nil {
 		return s, nil
 	}
-	s, err := f.read.PrepareContext(ctx, text)
+	s, err := f.db.Reader.PrepareContext(ctx, text)
 	if err != nil {
 		return nil, fmt.Errorf("read model %s: prepare: %w", f.model, err)
 	}
@@ -249,7 +193,7 @@ func (f *file) one(ctx context.Context, text string, args []any, into ...any) (b
 
 // storeError says what a failure of SQLite is to the consumer.
 func storeError(err error) error {
-	e, ok := errors.AsType[*sqlite.Error](err)
+	e, ok := errors.AsType[*driver.Error](err)
 	if !ok {
 		return err
 	}
@@ -262,6 +206,6 @@ func storeError(err error) error {
 }
 
 func isBusy(err error) bool {
-	e, ok := errors.AsType[*sqlite.Error](err)
+	e, ok := errors.AsType[*driver.Error](err)
 	return ok && (e.Code()&0xff == sqlite3.SQLITE_BUSY || e.Code()&0xff == sqlite3.SQLITE_LOCKED)
 }

@@ -149,15 +149,7 @@ func (s *Timeline) TimelinePage(ctx context.Context, q query.TimelinePage) ([]*d
 	w.equal("e.license", q.LicenseID)
 	w.equal("e.actor", q.Actor)
 	w.between("e.recorded_at", q.From, q.To)
-	order := "DESC"
-	if q.Oldest {
-		order = "ASC"
-	}
-	if q.AfterSeq > 0 && q.Oldest {
-		w.add("e.seq > ?", int64(q.AfterSeq))
-	} else if q.AfterSeq > 0 {
-		w.add("e.seq < ?", int64(q.AfterSeq))
-	}
+	order := w.after("e.seq", q.AfterSeq, q.Oldest)
 	text := "SELECT " + timelineColumns + " FROM (SELECT * FROM events e WHERE " + w.text() + " ORDER BY e.stream " + order + ", e.seq " + order + " LIMIT ?) e" +
 		" JOIN streams s ON s.id = e.stream JOIN bodies b ON b.id = e.body ORDER BY e.seq " + order
 	var events []*domain.Event
@@ -186,4 +178,25 @@ func (s *Timeline) EventsByRef(ctx context.Context, id string, limit int) ([]*do
 		return nil, fmt.Errorf("look up %s: %w", strings.ToValidUTF8(id, "?"), err)
 	}
 	return events, nil
+}
+
+// EventsAfter returns events of all customers, in order of stream and seq: see query.TimelineModel.
+func (s *Timeline) EventsAfter(ctx context.Context, q query.ExportAsked) ([]*domain.Event, error) {
+	var w where
+	w.in("e.type", q.Filter.Type)
+	w.in("e.device", q.Filter.DeviceID)
+	w.in("e.title", q.Filter.TitleID)
+	w.in("e.license", q.Filter.LicenseID)
+	w.in("e.actor", q.Filter.Actor)
+	w.in("e.role", q.Filter.Role)
+	w.between("e.recorded_at", q.Filter.From, q.Filter.To)
+	w.behind(q, "e")
+	var events []*domain.Event
+	err := s.each(ctx, "SELECT "+timelineColumns+" FROM streams s CROSS JOIN events e ON e.stream = s.id JOIN bodies b ON b.id = e.body WHERE "+
+		w.text()+" ORDER BY s.stream, e.seq LIMIT ?", append(w.args, q.Limit), func(r *sql.Rows) error {
+		e, err := scanEvent(r)
+		events = append(events, e)
+		return err
+	})
+	return events, err
 }

@@ -22,11 +22,16 @@ type tx struct {
 	over      bool
 }
 
-// begin waits for its turn in this process, and then for a moment for other processes.
+// begin waits for its turn behind other shards in this process, and for a moment for other processes. A transaction on
+// the same shard is another instance's.
 func (f *file) begin(ctx context.Context, shard int) (_ *tx, err error) {
+	if !f.claim(shard) {
+		return nil, fmt.Errorf("read model %s: shard %d: %w", f.model, shard, projector.ErrElsewhere)
+	}
 	select {
 	case f.turn <- struct{}{}:
 	case <-ctx.Done():
+		f.unclaim(shard)
 		return nil, fmt.Errorf("read model %s: wait to write: %w", f.model, context.Cause(ctx))
 	}
 	t := &tx{f: f, shard: shard}
@@ -53,6 +58,29 @@ func (f *file) begin(ctx context.Context, shard int) (_ *tx, err error) {
 	return t, err
 }
 
+func (f *file) claim(shard int) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.shards[shard] {
+		return false
+	}
+	f.shards[shard] = true
+	return true
+}
+
+func (f *file) unclaim(shard int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.shards, shard)
+}
+
+// end lets others write.
+func (t *tx) end() {
+	t.over = true
+	<-t.f.turn
+	t.f.unclaim(t.shard)
+}
+
 // Checkpoint is the last applied entry.
 func (t *tx) Checkpoint() projector.Checkpoint { return t.at }
 
@@ -61,10 +89,9 @@ func (t *tx) Rollback() {
 	if t.over {
 		return
 	}
-	t.over = true
 	// Without a transaction, because BEGIN failed or SQLite rolled back by itself, this fails, and nothing is lost.
 	_, _ = t.f.conn.ExecContext(context.Background(), "ROLLBACK")
-	<-t.f.turn
+	t.end()
 }
 
 // Commit makes everything durable together with the new checkpoint.
@@ -81,8 +108,7 @@ func (t *tx) Commit(ctx context.Context, to projector.Checkpoint) error {
 	if _, err := t.f.conn.ExecContext(ctx, "COMMIT"); err != nil {
 		return fmt.Errorf("read model %s: commit shard %d up to entry %d: %w", t.f.model, t.shard, to.Index, storeError(err))
 	}
-	t.over = true
-	<-t.f.turn
+	t.end()
 	return nil
 }
 

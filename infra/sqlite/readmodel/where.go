@@ -3,6 +3,9 @@ package readmodel
 import (
 	"strings"
 	"time"
+
+	"carryon/domain"
+	"carryon/query"
 )
 
 // where gathers conditions. Values are always parameters; the text holds names of ours only.
@@ -51,4 +54,32 @@ func (w *where) text() string {
 		return "TRUE"
 	}
 	return strings.Join(w.conditions, " AND ")
+}
+
+// after continues behind a seq, 0 being the beginning, and returns the order that goes with it.
+func (w *where) after(column string, seq uint64, oldest bool) (order string) {
+	switch {
+	case oldest && seq > 0:
+		w.add(column+" > ?", int64(seq))
+	case seq > 0:
+		w.add(column+" < ?", int64(seq))
+	}
+	if oldest {
+		return "ASC"
+	}
+	return "DESC"
+}
+
+// behind continues an export behind a row, of some customers where the filter names them.
+func (w *where) behind(q query.ExportAsked, table string) {
+	if len(q.Filter.Customer) > 0 {
+		streams := make([]string, len(q.Filter.Customer))
+		for i, customer := range q.Filter.Customer {
+			streams[i] = string(domain.CustomerStream(customer))
+		}
+		w.in("s.stream", streams)
+	}
+	if q.AfterStream != "" {
+		w.add("s.stream >= ? AND (s.stream > ? OR "+table+".seq > ?)", q.AfterStream, q.AfterStream, int64(q.AfterSeq))
+	}
 }

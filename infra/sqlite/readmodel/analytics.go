@@ -1,0 +1,230 @@
+package readmodel
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"carryon/projector"
+	"carryon/query"
+)
+
+// Moments here are microseconds, quarters are seconds. Customers, devices, licences and actors are only compared and
+// counted, never shown, so facts hold their hashes.
+var analyticsSchema = schema{model: "analytics", version: 1, tables: dimensionTable + `
+CREATE INDEX dimensions_title ON dimensions (title);
+CREATE TABLE rollups (
+	metric INTEGER NOT NULL, quarter INTEGER NOT NULL, dimensions INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (metric, quarter, dimensions)
+) WITHOUT ROWID;
+CREATE TABLE facts (
+	metric INTEGER NOT NULL, quarter INTEGER NOT NULL, customer INTEGER NOT NULL, seq INTEGER NOT NULL, dimensions INTEGER NOT NULL,
+	device INTEGER NOT NULL, license INTEGER NOT NULL, actor INTEGER NOT NULL,
+	PRIMARY KEY (metric, quarter, customer, seq)
+) WITHOUT ROWID;
+CREATE TABLE lives (
+	license TEXT NOT NULL, number INTEGER NOT NULL, customer TEXT NOT NULL, device TEXT NOT NULL, from_ INTEGER NOT NULL,
+	own_end INTEGER, cut_at INTEGER, dimensions INTEGER NOT NULL, PRIMARY KEY (license, number)
+) WITHOUT ROWID;
+CREATE INDEX lives_device ON lives (customer, device);
+CREATE INDEX lives_dimensions ON lives (dimensions);
+CREATE TABLE withdrawals (title TEXT NOT NULL, country TEXT NOT NULL, from_ INTEGER NOT NULL, PRIMARY KEY (title, country)) WITHOUT ROWID;
+`}
+
+// Analytics keeps counts, facts and lives.
+type Analytics struct{ *file }
+
+var (
+	_ projector.Store[projector.AnalyticsTx] = (*Analytics)(nil)
+	_ query.AnalyticsModel                   = (*Analytics)(nil)
+)
+
+// OpenAnalytics opens or makes the file of the analytics.
+func OpenAnalytics(ctx context.Context, path string) (*Analytics, error) {
+	f, err := openFile(ctx, path, analyticsSchema)
+	if err != nil {
+		return nil, err
+	}
+	return &Analytics{f}, nil
+}
+
+// Begin opens a transaction: see projector.Store.
+func (s *Analytics) Begin(ctx context.Context, shard int) (projector.AnalyticsTx, error) {
+	t, err := s.begin(ctx, shard)
+	if err != nil {
+		return nil, err
+	}
+	return analyticsTx{t}, nil
+}
+
+type analyticsTx struct{ *tx }
+
+// metricNumber is how a metric is kept. The numbers never change.
+func metricNumber(metric string) (int, error) {
+	switch metric {
+	case projector.MetricDownloads:
+		return 1, nil
+	case projector.MetricRenewals:
+		return 2, nil
+	case projector.MetricPlays:
+		return 3, nil
+	case projector.MetricDenials:
+		return 4, nil
+	case projector.MetricActive:
+		return 5, nil
+	}
+	return 0, fmt.Errorf("there is no metric %q", metric)
+}
+
+var (
+	insertFact = many{head: "INSERT INTO facts (metric, quarter, customer, seq, dimensions, device, license, actor) VALUES", cols: 8}
+	addCount   = many{
+		head: "INSERT INTO rollups (metric, quarter, dimensions, n) VALUES",
+		tail: "ON CONFLICT (metric, quarter, dimensions) DO UPDATE SET n = n + excluded.n", cols: 4,
+	}
+	upsertLife = many{
+		head: "INSERT OR REPLACE INTO lives (license, number, customer, device, from_, own_end, cut_at, dimensions) VALUES", cols: 8,
+	}
+)
+
+// AddFacts adds facts.
+func (t analyticsTx) AddFacts(ctx context.Context, facts []projector.Fact) error {
+	dimensions := make([]*projector.Dimensions, len(facts))
+	metrics := make([]int, len(facts))
+	for i := range facts {
+		dimensions[i] = &facts[i].Dimensions
+		var err error
+		if metrics[i], err = metricNumber(facts[i].Metric); err != nil {
+			return err
+		}
+	}
+	numbers, err := t.addDimensions(ctx, dimensions)
+	if err != nil {
+		return err
+	}
+	return t.write(ctx, insertFact, len(facts), func(i int, args []any) []any {
+		f := &facts[i]
+		return append(args, metrics[i], projector.Quarter(f.At).Unix(), numberOf(f.Customer), int64(f.Seq), numbers[i],
+			numberOrZero(f.DeviceID), numberOrZero(f.LicenseID), numberOrZero(f.ActorID))
+	})
+}
+
+// addDimensions makes sure that the combinations are there, and returns their numbers.
+func (t *tx) addDimensions(ctx context.Context, all []*projector.Dimensions) ([]int64, error) {
+	numbers := make([]int64, len(all))
+	known := make(map[projector.Dimensions]int64, len(all))
+	var fresh []*projector.Dimensions
+	for i, d := range all {
+		n, ok := known[*d]
+		if !ok {
+			n = numberOfDimensions(d)
+			known[*d] = n
+			fresh = append(fresh, d)
+		}
+		numbers[i] = n
+	}
+	return numbers, t.write(ctx, insertDimensions, len(fresh), func(i int, args []any) []any { return bindDimensions(args, known[*fresh[i]], fresh[i]) })
+}
+
+// AddCounts adds to the roll-ups.
+func (t analyticsTx) AddCounts(ctx context.Context, counts []projector.Count) error {
+	dimensions := make([]*projector.Dimensions, len(counts))
+	metrics := make([]int, len(counts))
+	for i := range counts {
+		dimensions[i] = &counts[i].Dimensions
+		var err error
+		if metrics[i], err = metricNumber(counts[i].Metric); err != nil {
+			return err
+		}
+	}
+	numbers, err := t.addDimensions(ctx, dimensions)
+	if err != nil {
+		return err
+	}
+	return t.write(ctx, addCount, len(counts), func(i int, args []any) []any {
+		return append(args, metrics[i], counts[i].Quarter.Unix(), numbers[i], counts[i].N)
+	})
+}
+
+const lifeColumns = "l.license, l.number, l.customer, l.device, l.from_, l.own_end, l.cut_at, " + dimensionColumns
+
+// Lives are the newest lives of the licences, and of all licences of the devices.
+func (t analyticsTx) Lives(ctx context.Context, licenses []string, devices []projector.DeviceRef) ([]projector.Life, error) {
+	lives := map[string]projector.Life{}
+	scan := func(r *sql.Rows) error {
+		life, err := scanLife(r)
+		lives[life.LicenseID] = life
+		return err
+	}
+	const newest = " l.number = (SELECT max(number) FROM lives n WHERE n.license = l.license)"
+	err := eachIn(ctx, t.tx, "SELECT "+lifeColumns+" FROM lives l JOIN dimensions d ON d.id = l.dimensions WHERE l.license IN (SELECT value FROM json_each(?)) AND"+newest,
+		licenses, scan)
+	if err != nil {
+		return nil, err
+	}
+	for _, ref := range devices {
+		err := t.each(ctx, "SELECT "+lifeColumns+" FROM lives l JOIN dimensions d ON d.id = l.dimensions WHERE l.customer = ? AND l.device = ? AND"+newest,
+			[]any{ref.Customer, ref.DeviceID}, scan)
+		if err != nil {
+			return nil, err
+		}
+	}
+	all := make([]projector.Life, 0, len(lives))
+	for _, life := range lives {
+		all = append(all, life)
+	}
+	slices.SortFunc(all, func(a, b projector.Life) int { return strings.Compare(a.LicenseID, b.LicenseID) })
+	return all, nil
+}
+
+func scanLife(r *sql.Rows) (projector.Life, error) {
+	var l projector.Life
+	var from int64
+	var end, cut sql.NullInt64
+	var policy string
+	err := r.Scan(append([]any{&l.LicenseID, &l.Number, &l.Customer, &l.DeviceID, &from, &end, &cut}, scanDimensions(&l.Dimensions, &policy)...)...)
+	if err != nil {
+		return l, err
+	}
+	l.From, l.OwnEnd, l.CutAt = fromMicros(from), fromNullMicros(end), fromNullMicros(cut)
+	l.PolicyVersion, err = strconv.Atoi(policy)
+	return l, err
+}
+
+// SaveLives adds or replaces lives.
+func (t analyticsTx) SaveLives(ctx context.Context, lives []projector.Life) error {
+	dimensions := make([]*projector.Dimensions, len(lives))
+	for i := range lives {
+		dimensions[i] = &lives[i].Dimensions
+	}
+	numbers, err := t.addDimensions(ctx, dimensions)
+	if err != nil {
+		return err
+	}
+	return t.write(ctx, upsertLife, len(lives), func(i int, args []any) []any {
+		l := &lives[i]
+		return append(args, l.LicenseID, l.Number, l.Customer, l.DeviceID, micros(l.From), microsOrNull(l.OwnEnd), microsOrNull(l.CutAt), numbers[i])
+	})
+}
+
+// Withdraw replaces what is known of titles in the countries; without countries, all that is known of a title.
+func (t analyticsTx) Withdraw(ctx context.Context, rows []projector.WithdrawalRow) error {
+	for i := range rows {
+		r := &rows[i]
+		countries := r.Countries
+		if len(countries) == 0 {
+			if err := t.exec(ctx, "DELETE FROM withdrawals WHERE title = ?", r.TitleID); err != nil {
+				return err
+			}
+			countries = []string{""}
+		}
+		for _, country := range countries {
+			if err := t.exec(ctx, "INSERT OR REPLACE INTO withdrawals (title, country, from_) VALUES (?, ?, ?)", r.TitleID, country, micros(r.From)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package projector
+
+import (
+	"context"
+	"time"
+
+	"carryon/domain"
+)
+
+// Search finds events by words and by filters. Its words are those of titles, series, studios, refusal codes, actors,
+// case numbers and event types: never personal ones.
+
+// Search is the projection of the search.
+type Search struct{}
+
+// SearchTx is what the search is written through.
+type SearchTx interface {
+	Tx
+	AddDocuments(ctx context.Context, rows []Document) error
+}
+
+// Document is one event as the search knows it.
+type Document struct {
+	Stream     domain.StreamID
+	Customer   string // empty for events that concern everyone
+	Seq        uint64
+	Position   domain.Position
+	EventID    string
+	Type       string
+	OccurredAt time.Time
+	RecordedAt time.Time
+	Actor      domain.Actor
+	DeviceID   string
+	LicenseID  string
+	TitleName  string
+	Case       string
+	DecisionID string
+	Dimensions // of the event; Role is the actor's
+}
+
+// TitleWords are the words of title and series, which count most.
+func (d *Document) TitleWords() []string { return folded(nil, d.TitleName, d.Series) }
+
+// OtherWords are the rest of what the document is found by.
+// A device's own acts are found by the filters: as words, the ids of all devices would drown the others.
+func (d *Document) OtherWords() []string {
+	words := folded(TypeWords(d.Type), d.Studio, d.Code, d.Case)
+	if d.Actor.Role == domain.RoleDevice {
+		return words
+	}
+	return folded(words, d.Actor.ID)
+}
+
+func folded(words []string, texts ...string) []string {
+	for _, text := range texts {
+		for _, w := range Words(text) {
+			words = append(words, w.Folded)
+		}
+	}
+	return words
+}
+
+// Name is "search".
+func (Search) Name() string { return "search" }
+
+// Apply adds a document for every event.
+func (Search) Apply(ctx context.Context, tx SearchTx, events []*domain.Event) error {
+	rows := make([]Document, 0, len(events))
+	for _, e := range events {
+		about, _, err := AboutEvent(e)
+		if err != nil {
+			return err
+		}
+		d := Document{
+			Stream: e.Stream, Seq: e.Seq, Position: e.Position, EventID: e.ID, Type: e.Type, OccurredAt: e.OccurredAt, RecordedAt: e.RecordedAt,
+			Actor: e.Actor, DeviceID: about.DeviceID, LicenseID: about.LicenseID, TitleName: about.TitleName, Case: about.Case,
+			DecisionID: about.DecisionID(), Dimensions: dimensionsOf(e, &about),
+		}
+		if kind := e.Stream.Kind(); kind == domain.KindCustomer || kind == domain.KindFailOpen {
+			d.Customer = e.Stream.ID()
+		}
+		rows = append(rows, d)
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	return tx.AddDocuments(ctx, rows)
+}

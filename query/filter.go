@@ -1,0 +1,135 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"carryon/domain"
+)
+
+func (f *Filter) check() error {
+	err := checkRange(f.From, f.To)
+	for _, c := range []struct {
+		field  string
+		values []string
+	}{
+		{"type", f.Type}, {"customer", f.Customer}, {"device_id", f.DeviceID}, {"title_id", f.TitleID}, {"series", f.Series},
+		{"license_id", f.LicenseID}, {"studio", f.Studio}, {"plan", f.Plan}, {"country", f.Country}, {"device_type", f.DeviceType},
+		{"device_family", f.DeviceFamily}, {"code", f.Code}, {"actor", f.Actor}, {"role", f.Role}, {"case", f.Case},
+		{"trigger", f.Trigger}, {"basis", f.Basis},
+	} {
+		err = errors.Join(err, checkValues(c.field, c.values))
+	}
+	if len(f.PolicyVersion) > MaxFilterValues {
+		err = errors.Join(err, fieldError("policy_version", "has %d values, at most %d are allowed", len(f.PolicyVersion), MaxFilterValues))
+	}
+	for _, v := range f.PolicyVersion {
+		if v < 1 {
+			err = errors.Join(err, fieldError("policy_version", "holds %d; versions begin at 1", v))
+		}
+	}
+	return err
+}
+
+// unveil turns an analyst's pseudonyms into what the read models hold. nobody: a pseudonym has nothing behind it, so
+// that nothing can match.
+func (p *Ports) unveil(ctx context.Context, by Caller, f Filter) (_ Filter, nobody bool, err error) {
+	if by.Actor.Role != domain.RoleAnalyst || len(f.Customer)+len(f.DeviceID) == 0 {
+		return f, false, nil
+	}
+	if p.Customers == nil {
+		return f, false, fmt.Errorf("nothing here knows pseudonyms: %w", ErrUnavailable)
+	}
+	customers, err := p.behind(ctx, f.Customer, "customer")
+	if err != nil {
+		return f, false, err
+	}
+	devices, err := p.behind(ctx, f.DeviceID, "device")
+	if err != nil {
+		return f, false, err
+	}
+	if len(f.Customer) > 0 && len(customers) == 0 || len(f.DeviceID) > 0 && len(devices) == 0 {
+		return f, true, nil
+	}
+	var ids, owners []string
+	for _, t := range customers {
+		ids = append(ids, t.Customer)
+	}
+	f.Customer = ids
+	if len(f.DeviceID) > 0 {
+		f.DeviceID = nil
+		for _, t := range devices {
+			f.DeviceID, owners = append(f.DeviceID, t.DeviceID), append(owners, t.Customer)
+		}
+		if f.Customer = restrict(f.Customer, owners); len(f.Customer) == 0 {
+			return f, true, nil
+		}
+	}
+	return f, false, nil
+}
+
+// behind are the things of a kind behind pseudonyms.
+func (p *Ports) behind(ctx context.Context, pseudonyms []string, kind string) ([]Thing, error) {
+	var all []Thing
+	for _, pseudonym := range pseudonyms {
+		things, err := p.Customers.ThingsBehind(ctx, pseudonym)
+		if err != nil {
+			return nil, err
+		}
+		for _, t := range things {
+			if t.Kind == kind {
+				all = append(all, t)
+			}
+		}
+	}
+	return all, nil
+}
+
+// restrict is what two lists have in common; an empty first one stands for everybody.
+func restrict(some, others []string) []string {
+	if len(some) == 0 {
+		return others
+	}
+	var both []string
+	for _, s := range some {
+		for _, o := range others {
+			if s == o {
+				both = append(both, s)
+				break
+			}
+		}
+	}
+	return both
+}
+
+// veilHit hides identities from an analyst.
+func (p *Ports) veilHit(by Caller, h *Hit) {
+	if by.Actor.Role != domain.RoleAnalyst {
+		return
+	}
+	customer := h.Customer
+	h.Customer = p.veilCustomer(customer)
+	h.DeviceID = p.veilDevice(customer, h.DeviceID)
+	h.Actor = domain.Actor{Role: h.Actor.Role} // who a device or a person was is nothing for analysts
+	h.LicenseID, h.DecisionID, h.Case, h.Position = "", "", "", ""
+	for i := len(h.Highlights) - 1; i >= 0; i-- {
+		if field := h.Highlights[i].Field; field == "actor" || field == "case" {
+			h.Highlights = append(h.Highlights[:i], h.Highlights[i+1:]...)
+		}
+	}
+}
+
+func (p *Ports) veilCustomer(id string) string {
+	if id == "" || p.Pseudonyms == nil {
+		return ""
+	}
+	return p.Pseudonyms.Customer(id)
+}
+
+func (p *Ports) veilDevice(customer, id string) string {
+	if id == "" || p.Pseudonyms == nil {
+		return ""
+	}
+	return p.Pseudonyms.Device(customer, id)
+}
