@@ -96,6 +96,7 @@ func NewApp(d Dependencies) (*App, error) {
 		clock: d.Clock, logger: d.Logger, metrics: d.Metrics,
 	}
 	a.emergency = newEmergency(a, d.FailOpen)
+	d.Metrics.follow(d.Reference)
 	return a, nil
 }
 

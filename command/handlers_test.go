@@ -348,7 +348,7 @@ func TestARefusalIsAnAnswerWithItsWholeDecision(t *testing.T) {
 	if !slices.Equal(types(r.Events), []string{"LicenseDenied"}) {
 		t.Errorf("recorded %v", types(r.Events))
 	}
-	if r.Decision.ID != domain.DecisionID("ada/" + ask.CommandID) || r.Decision.Versions.Catalogue != "catalogue-1" || r.Decision.Versions.Policy != 1 {
+	if r.Decision.ID != domain.DecisionID("ada/"+ask.CommandID) || r.Decision.Versions.Catalogue != "catalogue-1" || r.Decision.Versions.Policy != 1 {
 		t.Errorf("decision %+v", r.Decision)
 	}
 	before := len(w.recorded())

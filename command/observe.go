@@ -21,7 +21,6 @@ type Metrics struct {
 	duration   *prometheus.HistogramVec // seconds, by command
 	emergency  *prometheus.CounterVec   // grants made without the books, by what became of them
 	unsettled  prometheus.Gauge         // of these, how many are known to wait
-	staleness  prometheus.GaugeFunc
 	registerer prometheus.Registerer
 }
 

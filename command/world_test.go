@@ -13,6 +13,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -50,6 +51,8 @@ type setting struct {
 	impact   command.Impact
 	follower command.FollowerConfig
 	faults   *faults
+	metrics  *command.Metrics
+	logger   *slog.Logger
 }
 
 // after is another process on the same store, with the same keys: the one before was stopped, or goes on beside it.
@@ -58,6 +61,10 @@ func after(w *world) option {
 }
 
 func withImpact(i command.Impact) option { return func(s *setting) { s.impact = i } }
+
+func withMetrics(m *command.Metrics) option { return func(s *setting) { s.metrics = m } }
+
+func withLogger(l *slog.Logger) option { return func(s *setting) { s.logger = l } }
 
 func withFaults(f *faults) option { return func(s *setting) { s.faults = f } }
 
@@ -99,7 +106,7 @@ func newWorld(t testing.TB, options ...option) *world {
 	w.app, err = command.NewApp(command.Dependencies{
 		Writer: writer, Books: command.NewBooks(s.faults, s.faults, command.DomainFolding(), 2), Reference: w.follower,
 		Vault: s.vault, Signer: s.signer, Impact: s.impact, Clock: s.clock.now,
-		FailOpen: command.FailOpen{Interval: 5 * time.Millisecond},
+		FailOpen: command.FailOpen{Interval: 5 * time.Millisecond}, Metrics: s.metrics, Logger: s.logger,
 	})
 	if err != nil {
 		t.Fatalf("making the app: %v", err)
