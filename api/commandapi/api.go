@@ -38,7 +38,6 @@ var _ Commands = (*command.App)(nil)
 // Options are the settings of the API.
 type Options struct {
 	Timeout time.Duration // until a caller is told that the outcome is unknown; 0: 10s
-	Version string        // of the program, for the document
 }
 
 const defaultTimeout = 10 * time.Second
@@ -65,7 +64,7 @@ func Mount(g *web.Gateway, commands Commands, o Options) (*web.API, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
-	api := web.NewAPI(g, "Carryon commands", orElse(o.Version, "dev"), about, []*huma.Tag{
+	api := web.NewAPI(g, "Carryon commands", about, []*huma.Tag{
 		{Name: "licences", Description: "Acquire, renew, give back, take back, play"},
 		{Name: "devices", Description: "Slots, and who may hold them"},
 		{Name: "customers", Description: "Plan, membership, exceptions"},
@@ -83,11 +82,4 @@ type routes struct {
 	api     *web.API
 	do      Commands
 	timeout time.Duration
-}
-
-func orElse(word, other string) string {
-	if word == "" {
-		return other
-	}
-	return word
 }

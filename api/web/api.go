@@ -29,6 +29,7 @@ const (
 	DefaultMaxBody     = 64 << 10         // bytes of a body
 	bodyPatience       = 10 * time.Second // for a body to arrive
 	securitySchemeName = "token"
+	apiVersion         = "1.0.0" // of the routes, not of the program: within /v1 things are only added
 )
 
 // Spec is what a route is.
@@ -63,12 +64,12 @@ type API struct {
 }
 
 // NewAPI begins an API on a gateway.
-func NewAPI(g *Gateway, title, version, description string, tags []*huma.Tag) *API {
+func NewAPI(g *Gateway, title, description string, tags []*huma.Tag) *API {
 	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	config := huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
-			Info:    &huma.Info{Title: title, Version: version, Description: description},
+			Info:    &huma.Info{Title: title, Version: apiVersion, Description: description},
 			Tags:    tags,
 			Components: &huma.Components{
 				Schemas:   registry,
