@@ -162,6 +162,9 @@ func DecodePayload(typ string, version int, raw []byte) (Payload, error) {
 	if err != nil {
 		return nil, err
 	}
+	if string(bytes.TrimSpace(raw)) == "null" {
+		return nil, fmt.Errorf("reading %s: there is nothing", typ) // else it would be read as a payload of empty fields
+	}
 	p := c.empty()
 	if err := json.Unmarshal(raw, p); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", typ, err)
