@@ -140,6 +140,10 @@ func TestBadInputNamesEveryFieldAndRecordsNothing(t *testing.T) {
 		{"a policy with mistakes", publish(func(c *command.PublishPolicy) {
 			c.Document = changed(func(p *domain.Policy) { p.Plans["ads"].Version, p.Plans["premium"].Rank = 0, -1 })
 		}), []string{"document.plans.ads.version", "document.plans.premium.rank"}},
+		{"a policy for a title that is none", publish(func(c *command.PublishPolicy) {
+			c.EffectiveFrom = far
+			c.Document = changed(func(p *domain.Policy) { p.Titles = map[string]*domain.TitleRules{"movie-0": {}, "movie-1": {}} })
+		}), []string{"effective_from", "document.titles.movie-0"}},
 	} {
 		err := c.do(t.Context(), w.app)
 		fields, ok := errors.AsType[command.FieldErrors](err)
@@ -203,6 +207,7 @@ func FuzzAnAcquireIsEitherRefusedByFieldOrAnswered(f *testing.F) {
 	f.Add("ada", "movie-1", "phone-1", "phone-x", "Ada's phone", "DE", "p1", "kids", "user", "high", int64(7))
 	f.Add("", "\xff", "a b", "x", "\x00", "de", "/", "?", "!", "8k", int64(-1))
 	f.Fuzz(func(t *testing.T, customer, title, device, deviceType, name, country, profile, maturity, trigger, quality string, size int64) {
+		before := w.heads()
 		r, err := w.app.AcquireLicense(t.Context(), command.AcquireLicense{
 			Meta: w.meta(), Customer: customer, TitleID: title, DeviceID: device, DeviceType: deviceType, DeviceName: name, Country: country,
 			ProfileID: profile, Maturity: maturity, Trigger: trigger, Quality: quality, SizeBytes: size,
@@ -210,6 +215,9 @@ func FuzzAnAcquireIsEitherRefusedByFieldOrAnswered(f *testing.F) {
 		if err != nil {
 			if _, ok := errors.AsType[command.FieldErrors](err); !ok {
 				t.Fatalf("neither an answer nor a field: %v", err)
+			}
+			if after := w.heads(); after != before {
+				t.Fatalf("what is refused by field moved the logs from %v to %v", before, after)
 			}
 			return
 		}

@@ -110,22 +110,30 @@ func (a *App) Decision(ctx context.Context, customer, decisionID string) (Recomp
 }
 
 func (a *App) recompute(ctx context.Context, books *domain.Customer, e *domain.Event, recorded *domain.Decision) (Recomputed, error) {
+	without, err := a.madeWithoutBooks(ctx, e, recorded)
+	if err != nil {
+		return Recomputed{}, err
+	}
 	ref, err := a.reference.AsKnown(ctx, recorded.Versions.Reference, recorded.Versions.Catalogue)
 	if err != nil {
 		return Recomputed{}, fmt.Errorf("what decision %s was made from: %w", recorded.ID, err)
 	}
 	m := domain.Moment{Now: recorded.DecidedAt, CommandID: namesake(e.Stream, e.CommandID), Actor: e.Actor, Version: recorded.CustomerVersion, Reference: ref}
 	r := &recorded.Request
+	acquire := domain.AcquireRequest{
+		DeviceID: r.DeviceID, DeviceType: r.DeviceType, TitleID: r.TitleID, Country: r.Country, ProfileID: r.ProfileID,
+		Maturity: r.Maturity, Trigger: r.Trigger, Quality: r.Quality, SizeBytes: r.SizeBytes,
+	}
 	var verdict domain.Verdict
-	switch recorded.Command {
-	case domain.CommandAcquire:
-		verdict, err = books.Acquire(m, domain.AcquireRequest{
-			DeviceID: r.DeviceID, DeviceType: r.DeviceType, TitleID: r.TitleID, Country: r.Country, ProfileID: r.ProfileID,
-			Maturity: r.Maturity, Trigger: r.Trigger, Quality: r.Quality, SizeBytes: r.SizeBytes,
-		})
-	case domain.CommandRenew:
+	switch {
+	case without != nil:
+		m.CommandID = namesake(e.Stream, without.commandID)
+		verdict, err = without.state.Grant(m, acquire)
+	case recorded.Command == domain.CommandAcquire:
+		verdict, err = books.Acquire(m, acquire)
+	case recorded.Command == domain.CommandRenew:
 		verdict, err = books.Renew(m, domain.RenewRequest{LicenseID: r.LicenseID, Country: r.Country, Trigger: r.Trigger})
-	case domain.CommandRegisterDevice:
+	case recorded.Command == domain.CommandRegisterDevice:
 		verdict, err = books.RegisterDevice(m, domain.RegisterRequest{DeviceID: r.DeviceID, DeviceType: r.DeviceType, Replaces: r.Replaces})
 	default:
 		return Recomputed{}, fmt.Errorf("decision %s is on the command %q, which no rule decides", recorded.ID, recorded.Command)
@@ -144,4 +152,38 @@ func (a *App) recompute(ctx context.Context, books *domain.Customer, e *domain.E
 	}
 	again.Same = bytes.Equal(was, is)
 	return again, nil
+}
+
+// openGrants is a customer's failopen stream before a command was decided on it.
+type openGrants struct {
+	state     *domain.FailOpen
+	commandID string
+}
+
+// madeWithoutBooks finds what a grant was decided on that the books took over; nil for any other event.
+func (a *App) madeWithoutBooks(ctx context.Context, e *domain.Event, recorded *domain.Decision) (*openGrants, error) {
+	data, err := e.Data()
+	if err != nil {
+		return nil, err
+	}
+	if issued, ok := data.(*domain.LicenseIssued); !ok || issued.Basis != domain.BasisFailOpen {
+		return nil, nil
+	}
+	stream := domain.FailOpenStream(e.Stream.ID())
+	state, err := domain.NewAggregate(stream)
+	if err != nil {
+		return nil, err
+	}
+	for e, err := range a.books.Events(ctx, stream, 1) {
+		if err != nil {
+			return nil, err
+		}
+		if e.Seq > recorded.CustomerVersion {
+			return &openGrants{state: state.(*domain.FailOpen), commandID: e.CommandID}, nil //nolint:forcetypeassert // by its stream
+		}
+		if err := state.Apply(e); err != nil {
+			return nil, fmt.Errorf("folding %s: %w", stream, err)
+		}
+	}
+	return nil, fmt.Errorf("stream %s ends before the grant that decision %s made: %w", stream, recorded.ID, ErrDiffers)
 }

@@ -90,6 +90,10 @@ func TestWithoutTheBooksAShortLicenceIsGrantedWhereThePolicySaysOpen(t *testing.
 	if !again.Repeated || !bytes.Equal(answer(t, again), first) {
 		t.Error("the repeat gets another answer when the books can be read again")
 	}
+	made, err := w.app.Decision(t.Context(), "ada", r.Decision.ID)
+	if err != nil || !made.Same {
+		t.Errorf("the decision made again, %v:\n%+v\n%+v", err, made.Recorded, made.Again)
+	}
 }
 
 func TestWithoutTheBooksNothingIsGrantedWhereThePolicySaysClosed(t *testing.T) {
@@ -218,5 +222,50 @@ func TestSettlingIsIdempotentEvenWhenItsCommandIdsAreForgotten(t *testing.T) {
 	}
 	if issued != 0 {
 		t.Errorf("%d events count the grant again", issued)
+	}
+}
+
+func TestAGrantIsGivenOutAgainWhileTheBooksAreDark(t *testing.T) {
+	t.Parallel()
+	_, w, f := darkened(t, failingOpen)
+	first := must(t)(w.app.AcquireLicense(t.Context(), w.acquire("ada", "phone-1", "movie-1")))
+	w.clock.advance(time.Minute)
+	ask := w.acquire("ada", "phone-1", "movie-1")
+	second := must(t)(w.app.AcquireLicense(t.Context(), ask))
+	if licenseID(t, second) != licenseID(t, first) || !slices.Equal(types(second.Events), []string{"LicenseReissued"}) {
+		t.Errorf("another licence %s, events %v", licenseID(t, second), types(second.Events))
+	}
+	readable(f)
+	settling(t, w)
+	eventually(t, "settled", func() bool { return len(of(w.recorded(), "failopen/ada")) == 3 })
+	again := must(t)(w.app.AcquireLicense(t.Context(), ask))
+	if !again.Repeated || !bytes.Equal(answer(t, again), answer(t, second)) {
+		t.Error("the repeat gets another answer after the settlement")
+	}
+}
+
+func TestACommandThatTheBooksGrantedMeanwhileIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	before, w, f := darkened(t, failingOpen)
+	// Another process reads the books, and has not heard of the grant when the command comes to it.
+	other := newWorld(t, after(before), withFollower(command.FollowerConfig{Interval: time.Hour, MaxStaleness: time.Hour}))
+	ask := w.acquire("ada", "phone-1", "movie-1")
+	given := must(t)(w.app.AcquireLicense(t.Context(), ask))
+	booked := must(t)(other.app.AcquireLicense(t.Context(), ask))
+	if licenseID(t, given) != licenseID(t, booked) || booked.Stream != "customer/ada" {
+		t.Fatalf("licence %s without the books, %s with them in %s", licenseID(t, given), licenseID(t, booked), booked.Stream)
+	}
+	other.stopWriter()
+	readable(f)
+	settling(t, w)
+	eventually(t, "settled", func() bool { return len(of(w.recorded(), "failopen/ada")) == 2 })
+	downloads := 0
+	for _, e := range w.recorded() {
+		if e.Type == "ContentDownloaded" {
+			downloads++
+		}
+	}
+	if downloads != 1 {
+		t.Errorf("%d downloads are counted", downloads)
 	}
 }

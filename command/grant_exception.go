@@ -38,7 +38,7 @@ func (c *GrantException) check() error {
 	default:
 		f.id("scope.id", c.Scope.ID)
 	}
-	f.between("uses", int64(c.Uses), 1, MaxExceptionUses)
+	f.between("uses", int64(c.Uses), 1, domain.MaxExceptionUses)
 	if c.ExpiresAt != nil {
 		f.moment("expires_at", *c.ExpiresAt)
 	}
@@ -63,8 +63,9 @@ func (a *App) GrantException(ctx context.Context, c GrantException) (Result, err
 		hash: hashOf("grant_exception").text(c.Customer).text(c.Code).text(c.Scope.Kind).text(c.Scope.ID).
 			number(int64(c.Uses)).optionalTime(ask.ExpiresAt).reason(reason).sum(),
 		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
-			if err := endsInTime("expires_at", ask.ExpiresAt, m.Now); err != nil {
-				return domain.Verdict{}, err
+			var f form
+			if f.endsInTime("expires_at", ask.ExpiresAt, m.Now); f.err() != nil {
+				return domain.Verdict{}, f.err()
 			}
 			return books.GrantException(m, ask)
 		},

@@ -501,3 +501,29 @@ func TestTwoCustomersWithOneCommandIDGetDifferentIds(t *testing.T) {
 		seen[e.ID] = true
 	}
 }
+
+// The hash of a request is recorded with its events: were it another one tomorrow, the repeats of today's commands
+// would be taken for conflicts.
+func TestRequestHashesStayWhatTheyAre(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for _, s := range conversation(w) {
+		w.clock.advance(time.Second)
+		must(t)(s.do(t.Context(), w.app))
+	}
+	want := map[string]string{
+		"PlanChanged":       "w_n9EFbo1ccyA4047JMTvA",
+		"MembershipChanged": "-RLUPtF8z2wjawD2Ju6cKg",
+		"LicenseReissued":   "KIOevUreUI-xtqF3dwb-4w",
+		"TitleWithdrawn":    "CQN77q7iZ6DIn1gyiaWBSA",
+	}
+	for _, e := range w.recorded() {
+		if hash, ok := want[e.Type]; ok && e.RequestHash != hash {
+			t.Errorf("the request behind %s has the hash %q, it was %q", e.Type, e.RequestHash, hash)
+		}
+		delete(want, e.Type)
+	}
+	if len(want) > 0 {
+		t.Errorf("not recorded: %v", want)
+	}
+}

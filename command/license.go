@@ -33,7 +33,7 @@ type LicensePayload struct {
 	Version       int          `json:"version"`
 	KeyID         string       `json:"key_id"`
 	LicenseID     string       `json:"license_id"`
-	Serial        uint64       `json:"serial"` // of two licences with one id, the one with the greater serial counts
+	Serial        uint64       `json:"serial"` // of two licences with one id, the one with the greater serial counts; 0 without the books
 	Customer      string       `json:"customer"`
 	DeviceID      string       `json:"device_id"`
 	TitleID       string       `json:"title_id"`
@@ -68,7 +68,7 @@ func licensePayload(e *domain.Event) (LicensePayload, bool, error) {
 	}
 	p := LicensePayload{Version: LicensePayloadVersion, Serial: e.Seq, Customer: e.Stream.ID(), Basis: domain.BasisBooks}
 	if e.Stream.Kind() == domain.KindFailOpen {
-		p.Basis = domain.BasisFailOpen
+		p.Serial, p.Basis = 0, domain.BasisFailOpen // whatever the books say about it later counts more
 	}
 	var s *domain.Subject
 	switch d := data.(type) {

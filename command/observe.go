@@ -89,6 +89,8 @@ func outcomeOf(result *Result, err error) string {
 		return "repeated"
 	case err == nil:
 		return "done"
+	case errors.Is(err, errMoreRemains):
+		return "continued"
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return "deadline"
 	case errors.Is(err, ErrUnknown):

@@ -3,6 +3,8 @@ package command
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"carryon/domain"
@@ -51,7 +53,7 @@ func (a *App) PublishPolicy(ctx context.Context, c PublishPolicy) (Result, error
 	}
 	ask.Document = document
 	if c.DryRun {
-		return a.policyImpact(ctx, c.Policy, policy)
+		return a.policyImpact(ctx, c.Policy, policy, ask.EffectiveFrom)
 	}
 	result, err := a.handle(ctx, request{
 		name: "publish_policy", meta: &c.Meta, stream: domain.PolicyStream(c.Policy), command: &c,
@@ -61,7 +63,7 @@ func (a *App) PublishPolicy(ctx context.Context, c PublishPolicy) (Result, error
 			if !ok {
 				return domain.Verdict{}, fmt.Errorf("stream of policy %s holds %T", c.Policy, state)
 			}
-			if err := takesEffectInTime(ask.EffectiveFrom, m.Now); err != nil {
+			if err := fits(policy, ask.EffectiveFrom, m.Reference, m.Now); err != nil {
 				return domain.Verdict{}, err
 			}
 			return versions.Publish(m, ask)
@@ -70,19 +72,34 @@ func (a *App) PublishPolicy(ctx context.Context, c PublishPolicy) (Result, error
 	return a.knowing(ctx, result, err)
 }
 
-// takesEffectInTime refuses a moment that is too far gone or too far away.
-func takesEffectInTime(from, now time.Time) error {
+// fits refuses a moment that is too far gone or too far away, and rules for titles that the catalogue does not have.
+func fits(policy *domain.Policy, from time.Time, ref domain.Reference, now time.Time) error {
+	var f form
 	switch {
 	case from.IsZero():
-		return nil
 	case from.Before(now.Add(-effectiveTolerance)):
-		return FieldErrors{{Field: "effective_from", Problem: fmt.Sprintf("is %s, which has passed (it is %s)",
-			from.Format(time.RFC3339), now.Format(time.RFC3339))}}
+		f.add("effective_from", "is %s, which has passed (it is %s)", from.Format(time.RFC3339), now.Format(time.RFC3339))
+	default:
+		f.withinHorizon("effective_from", from, now)
 	}
-	return withinHorizon("effective_from", from, now)
+	if policy != nil {
+		for _, id := range slices.Sorted(maps.Keys(policy.Titles)) {
+			if title, known := ref.Title(id); !known || !title.Playable() {
+				f.add("document.titles."+id, "is no movie or episode of the catalogue")
+			}
+		}
+	}
+	return f.err()
 }
 
-func (a *App) policyImpact(ctx context.Context, name string, policy *domain.Policy) (Result, error) {
+func (a *App) policyImpact(ctx context.Context, name string, policy *domain.Policy, from time.Time) (Result, error) {
+	ref, err := a.reference.Reference(ctx)
+	if err != nil {
+		return Result{}, err
+	}
+	if err := fits(policy, from, ref, a.now()); err != nil {
+		return Result{}, err
+	}
 	if policy == nil {
 		return Result{}, FieldErrors{{Field: "dry_run", Problem: "tells nothing of device types: only the policy \"default\" limits customers"}}
 	}

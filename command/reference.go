@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -73,6 +74,9 @@ func NewReferenceFollower(log Log, catalogues Catalogues, config FollowerConfig,
 
 // Start reads the log to its tail, and then follows it until Close. It fails when the tail can't be reached.
 func (f *ReferenceFollower) Start(ctx context.Context) error {
+	if f.cancel != nil {
+		return errors.New("the reference shard is followed already")
+	}
 	if err := f.catchUp(ctx); err != nil {
 		return fmt.Errorf("following the reference shard: %w", err)
 	}

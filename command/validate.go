@@ -16,15 +16,14 @@ import (
 // What a command may hold. A value outside is refused with the field's name before anything is read or written, by
 // whichever way the command came in.
 const (
-	MaxTextRunes       = 1000              // free text: a reason, a device's name
-	MaxCaseRunes       = 128               // a case number
-	MaxActorBytes      = 256               // an actor's id
-	MaxCorrelation     = 256               // bytes of a request id
-	MaxSizeBytes       = 1 << 40           // of a download: one tebibyte
-	MaxPositionSeconds = 1_000_000         // inside a title: more than eleven days
-	MaxExceptionUses   = 1000              // of one exception
-	MaxCountries       = 300               // of one withdrawal; ISO 3166 has about 250
-	MaxDocumentBytes   = MaxEventBytes / 2 // of a policy, as sent: its event carries it in base64
+	MaxTextRunes       = 1000               // free text: a reason, a device's name
+	MaxCaseBytes       = domain.MaxIDLength // a case number
+	MaxActorBytes      = 256                // an actor's id
+	MaxCorrelation     = 256                // bytes of a request id
+	MaxSizeBytes       = 1 << 40            // of a download: one tebibyte
+	MaxPositionSeconds = 1_000_000          // inside a title: more than eleven days
+	MaxCountries       = 300                // of one withdrawal; ISO 3166 has about 250
+	MaxDocumentBytes   = MaxEventBytes / 2  // of a policy, as sent: its event carries it in base64
 )
 
 // A time that a person names for something to begin or end lies within this of the present; further off, a clock or a
@@ -197,24 +196,21 @@ func (f *form) moment(field string, t time.Time) {
 }
 
 // withinHorizon refuses a moment that is so far from now that a clock or a unit must be wrong.
-func withinHorizon(field string, t, now time.Time) error {
+func (f *form) withinHorizon(field string, t, now time.Time) {
 	if t.Before(now.Add(-maxHorizon)) || t.After(now.Add(maxHorizon)) {
-		return FieldErrors{{Field: field, Problem: fmt.Sprintf("is %s, more than ten years from now (%s)",
-			t.Format(time.RFC3339), now.Format(time.RFC3339))}}
+		f.add(field, "is %s, more than ten years from now (%s)", t.Format(time.RFC3339), now.Format(time.RFC3339))
 	}
-	return nil
 }
 
 // endsInTime wants an end that is still to come.
-func endsInTime(field string, t *time.Time, now time.Time) error {
-	if t == nil {
-		return nil
+func (f *form) endsInTime(field string, t *time.Time, now time.Time) {
+	switch {
+	case t == nil:
+	case !t.After(now):
+		f.add(field, "is %s, which has passed (it is %s)", t.Format(time.RFC3339), now.Format(time.RFC3339))
+	default:
+		f.withinHorizon(field, *t, now)
 	}
-	if !t.After(now) {
-		return FieldErrors{{Field: field, Problem: fmt.Sprintf("is %s, which has passed (it is %s)",
-			t.Format(time.RFC3339), now.Format(time.RFC3339))}}
-	}
-	return withinHorizon(field, *t, now)
 }
 
 // microseconds is t as it is recorded: UTC, cut to microseconds.
@@ -257,8 +253,8 @@ func (f *form) text(field, words string) {
 func (f *form) reason(field string, r ReasonGiven) {
 	f.choice(field+".code", r.Code, reasonCodes...)
 	f.text(field+".text", r.Text)
-	if utf8.RuneCountInString(r.Case) > MaxCaseRunes || !plain(r.Case) {
-		f.add(field+".case", "is longer than %d characters, or holds what can't be shown", MaxCaseRunes)
+	if len(r.Case) > MaxCaseBytes || !plain(r.Case) {
+		f.add(field+".case", "is longer than %d bytes, or holds what can't be shown", MaxCaseBytes)
 	}
 }
 

@@ -56,10 +56,12 @@ func (a *App) WithdrawTitle(ctx context.Context, c WithdrawTitle) (Result, error
 			if !ok {
 				return domain.Verdict{}, fmt.Errorf("stream of title %s holds %T", c.TitleID, state)
 			}
+			var f form
 			if !ask.From.IsZero() {
-				if err := withinHorizon("from", ask.From, m.Now); err != nil {
-					return domain.Verdict{}, err
-				}
+				f.withinHorizon("from", ask.From, m.Now)
+			}
+			if err := f.err(); err != nil {
+				return domain.Verdict{}, err
 			}
 			return title.Withdraw(m, ask)
 		},

@@ -146,6 +146,18 @@ func (w *world) recorded() []domain.Event {
 	return events
 }
 
+// heads are the newest entries of the shards.
+func (w *world) heads() (heads [3]uint64) {
+	for shard := range heads {
+		head, err := w.store.Connect().Head(context.Background(), shard)
+		if err != nil {
+			panic(err) // a store in memory has no reason to fail
+		}
+		heads[shard] = head.Index
+	}
+	return heads
+}
+
 // types are the types of recorded events.
 func types(events []domain.Event) []string {
 	var types []string
