@@ -39,7 +39,7 @@ func (s *shard) openBatch() *batch {
 		return s.open
 	}
 	before, last := s.head, s.recorded
-	room := 64
+	room := 8
 	if f := s.flight; f != nil && f.writes > 0 {
 		before, last = domain.Head{Index: f.entry.Index, ID: f.entry.ID}, f.entry.RecordedAt
 		room = len(f.entry.Events) + 8
