@@ -47,8 +47,8 @@ type CustomerState struct {
 // Customer folds what was recorded about a customer up to a moment. The present is a linearizable read: whatever any
 // process was told is recorded before the call, is in it.
 func (b *Books) Customer(ctx context.Context, customer string, when AsOf) (CustomerState, error) {
-	if err := domain.CheckID("customer", customer); err != nil {
-		return CustomerState{}, FieldErrors{err.(*domain.FieldError)} //nolint:errorlint,forcetypeassert // CheckID returns it bare
+	if err := checkCustomer(customer); err != nil {
+		return CustomerState{}, err
 	}
 	state := CustomerState{State: domain.NewCustomer(customer)}
 	for e, err := range b.Events(ctx, domain.CustomerStream(customer), 1) {

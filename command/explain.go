@@ -97,7 +97,7 @@ func (a *App) Decision(ctx context.Context, customer, decisionID string) (Recomp
 			return Recomputed{}, err
 		}
 		if e.CommandID != command {
-			command, before = e.CommandID, books.Clone().(*domain.Customer) //nolint:forcetypeassert // a clone is of its own kind
+			command, before = e.CommandID, books.Clone().(*domain.Customer)
 		}
 		if d := a.books.folding.Decision(e); d != nil && d.ID == decisionID {
 			return a.recompute(ctx, before, e, d)
@@ -179,7 +179,7 @@ func (a *App) madeWithoutBooks(ctx context.Context, e *domain.Event, recorded *d
 			return nil, err
 		}
 		if e.Seq > recorded.CustomerVersion {
-			return &openGrants{state: state.(*domain.FailOpen), commandID: e.CommandID}, nil //nolint:forcetypeassert // by its stream
+			return &openGrants{state: state.(*domain.FailOpen), commandID: e.CommandID}, nil
 		}
 		if err := state.Apply(e); err != nil {
 			return nil, fmt.Errorf("folding %s: %w", stream, err)

@@ -82,17 +82,6 @@ func (f *form) add(field, format string, args ...any) {
 	f.wrong = append(f.wrong, &domain.FieldError{Field: field, Problem: fmt.Sprintf(format, args...)})
 }
 
-func (f *form) addError(field string, err error) {
-	if err == nil {
-		return
-	}
-	if e, ok := err.(*domain.FieldError); ok { //nolint:errorlint // CheckID returns it bare
-		f.wrong = append(f.wrong, e)
-		return
-	}
-	f.add(field, "%v", err)
-}
-
 func (f *form) err() error {
 	if len(f.wrong) == 0 {
 		return nil
@@ -128,7 +117,11 @@ func (f *form) meta(m *Meta) {
 	}
 }
 
-func (f *form) id(field, id string) { f.addError(field, domain.CheckID(field, id)) }
+func (f *form) id(field, id string) {
+	if e, ok := errors.AsType[*domain.FieldError](domain.CheckID(field, id)); ok {
+		f.wrong = append(f.wrong, e)
+	}
+}
 
 func (f *form) optionalID(field, id string) {
 	if id != "" {
