@@ -28,7 +28,8 @@ type place struct {
 	index uint64
 }
 
-// NewShared makes a shared log that keeps at most maxBytes of entries.
+// NewShared makes a shared log that keeps at most maxBytes of entries, as they were recorded: decoded payloads take
+// about as much again.
 func NewShared(log Log, maxBytes int) *Shared {
 	return &Shared{
 		log: log, maxBytes: maxBytes,
@@ -98,15 +99,18 @@ func (s *Shared) Keep(e *domain.Entry) *domain.Entry {
 // decoded is an entry whose payloads are decoded, so that the read models need not do it one after the other. Its
 // maker may still use the one that came, so that is copied where there is something to decode.
 func decoded(e *domain.Entry) *domain.Entry {
-	if !slices.ContainsFunc(e.Events, func(event domain.Event) bool { return !event.IsDecoded() }) {
-		return e
+	for i := range e.Events {
+		if e.Events[i].IsDecoded() {
+			continue
+		}
+		shared := *e
+		shared.Events = slices.Clone(e.Events)
+		for i := range shared.Events {
+			shared.Events[i].Decode()
+		}
+		return &shared
 	}
-	shared := *e
-	shared.Events = slices.Clone(e.Events)
-	for i := range shared.Events {
-		shared.Events[i].Decode()
-	}
-	return &shared
+	return e
 }
 
 func (s *Shared) dropOldest() {
