@@ -8,18 +8,54 @@ import (
 	"carryon/domain"
 )
 
-func (f *Filter) check() error {
-	err := checkRange(f.From, f.To)
-	for _, c := range []struct {
-		field  string
-		values []string
-	}{
+// lists are the filters that are lists of words, by name.
+func (f *Filter) lists() []namedValues {
+	return []namedValues{
 		{"type", f.Type}, {"customer", f.Customer}, {"device_id", f.DeviceID}, {"title_id", f.TitleID}, {"series", f.Series},
 		{"license_id", f.LicenseID}, {"studio", f.Studio}, {"plan", f.Plan}, {"country", f.Country}, {"device_type", f.DeviceType},
 		{"device_family", f.DeviceFamily}, {"code", f.Code}, {"actor", f.Actor}, {"role", f.Role}, {"case", f.Case},
 		{"trigger", f.Trigger}, {"basis", f.Basis},
-	} {
-		err = errors.Join(err, checkValues(c.field, c.values))
+	}
+}
+
+type namedValues struct {
+	name   string
+	values []string
+}
+
+// filterNames are the names of all filters.
+func filterNames() []string {
+	var names []string
+	for _, l := range (&Filter{}).lists() {
+		names = append(names, l.name)
+	}
+	return append(names, "policy_version", "from", "to")
+}
+
+// used are the names of the filters that narrow something down.
+func (f *Filter) used() []string {
+	var names []string
+	for _, l := range f.lists() {
+		if len(l.values) > 0 {
+			names = append(names, l.name)
+		}
+	}
+	if len(f.PolicyVersion) > 0 {
+		names = append(names, "policy_version")
+	}
+	if !f.From.IsZero() {
+		names = append(names, "from")
+	}
+	if !f.To.IsZero() {
+		names = append(names, "to")
+	}
+	return names
+}
+
+func (f *Filter) check() error {
+	err := checkRange(f.From, f.To)
+	for _, l := range f.lists() {
+		err = errors.Join(err, checkValues(l.name, l.values))
 	}
 	if len(f.PolicyVersion) > MaxFilterValues {
 		err = errors.Join(err, fieldError("policy_version", "has %d values, at most %d are allowed", len(f.PolicyVersion), MaxFilterValues))
