@@ -74,7 +74,8 @@ type shard struct {
 	saving   bool
 	unsaved  []Snapshot
 
-	ended error // nil: at work; ErrClosed, or why the shard is stopped
+	ended   error // nil: at work; ErrClosed, or why the shard is stopped
+	closing bool
 }
 
 // operation is what the shard waits for.
@@ -230,6 +231,7 @@ type batch struct {
 	full      bool
 	reference domain.Reference
 	noRef     error
+	launched  bool // no longer open: in flight
 	claimedAt time.Time
 	unknown   bool // a claim of it was made and not answered
 }
@@ -478,7 +480,7 @@ func (s *shard) launch() {
 	for _, st := range b.touched {
 		st.flight, st.open = st.open, nil
 	}
-	b.claimedAt = s.now()
+	b.launched, b.claimedAt = true, s.now()
 	if b.writes == 0 {
 		s.op = opLooking
 		s.do(headTask{})
@@ -507,8 +509,7 @@ func (s *shard) claimed(c Claimed, err error) {
 		s.failures = 0
 		s.figures.claimed(outcomeTaken)
 		s.lost(b, c.Head)
-	case b.unknown || errors.Is(err, ErrUnknown) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
-		// Once a claim of this entry is unknown, no later error says what became of it.
+	case b.unknown || maybeWritten(err): // once a claim of an entry is unknown, no later error says what became of it
 		b.unknown = true
 		s.figures.claimed(outcomeUnknown)
 		s.failed(fmt.Sprintf("claiming entry %d", b.entry.Index), err, s.claim)
@@ -517,6 +518,12 @@ func (s *shard) claimed(c Claimed, err error) {
 		s.figures.claimed(outcomeFailed)
 		s.unwritten(b, err)
 	}
+}
+
+// maybeWritten tells whether a claim that failed may have been applied all the same. A bare context error says neither.
+func maybeWritten(err error) bool {
+	ended := errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	return errors.Is(err, ErrUnknown) || ended && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrClosed)
 }
 
 // settle makes what a batch left the truth, and answers its commands.
@@ -653,7 +660,11 @@ func (s *shard) dropOpen() {
 // gets the truth when he asks again.
 func (s *shard) giveBack(b *batch) {
 	for _, st := range b.touched {
-		st.flight, st.open = nil, nil
+		if b.launched {
+			st.flight = nil
+		} else {
+			st.open = nil
+		}
 	}
 	for _, p := range b.subs {
 		if p.answered {
@@ -735,7 +746,10 @@ func (s *shard) stop(err error) {
 }
 
 // close stops gathering. What is in flight is settled.
-func (s *shard) close() { s.end(ErrClosed) }
+func (s *shard) close() {
+	s.closing = true
+	s.end(ErrClosed)
+}
 
 func (s *shard) end(err error) {
 	if s.ended != nil {
@@ -771,7 +785,7 @@ func (s *shard) endedError() error {
 
 // abort gives up: who waits for the claim in flight is told that its outcome is unknown.
 func (s *shard) abort() {
-	s.end(ErrClosed)
+	s.close()
 	if s.flight == nil {
 		return
 	}
@@ -781,9 +795,9 @@ func (s *shard) abort() {
 	s.flight, s.op = nil, opNone
 }
 
-// finished tells whether a shard that has ended is done with everything.
+// finished tells whether a shard that was closed is done with everything.
 func (s *shard) finished() bool {
-	return s.ended != nil && s.flight == nil && s.loads == 0 && s.elsewhere == 0 && s.unanswered == 0 &&
+	return s.closing && s.flight == nil && s.loads == 0 && s.elsewhere == 0 && s.unanswered == 0 &&
 		!s.deriving && !s.saving && (s.op == opNone || s.op == opPausing)
 }
 

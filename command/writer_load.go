@@ -78,10 +78,12 @@ func (l *loader) fromHistories(ctx context.Context, wanted loadRequest) (loadedS
 // begin is the newest usable snapshot, or the state before the first event.
 func (l *loader) begin(ctx context.Context, stream domain.StreamID) (*folded, error) {
 	snapshot, ok, err := l.snapshots.LoadSnapshot(ctx, stream)
-	if err != nil {
-		return nil, fmt.Errorf("loading the snapshot of %s: %w", stream, err)
-	}
-	if ok {
+	switch {
+	case ctx.Err() != nil:
+		return nil, fmt.Errorf("loading the snapshot of %s: %w", stream, ctx.Err())
+	case err != nil: // a cache that fails is a cache that is empty
+		l.logger.Warn("snapshot not read", "error", err.Error())
+	case ok:
 		var f *folded
 		err := guarded(func() (err error) {
 			f, err = restore(&snapshot, &l.folding)
@@ -182,58 +184,90 @@ func (l *loader) fromLog(ctx context.Context, wanted loadRequest) (loadedStream,
 	return loadedStream{folded: f}, l.tail(ctx, wanted, f, 1)
 }
 
-// events reads recorded events by seq: from the history, and where it lacks, from the log.
+// events reads recorded events by seq: from the history, and where it lacks or has a hole, from the log.
 func (l *loader) events(ctx context.Context, wanted eventsRequest) ([]domain.Event, error) {
 	progress, err := l.histories.Progress(ctx, wanted.shard)
 	if err != nil {
 		return nil, fmt.Errorf("reading the progress of shard %d: %w", wanted.shard, err)
 	}
-	pageBytes := DefaultReadMaxBytes
-	if wanted.commandID == "" {
-		pageBytes = 8 << 10 * min(wanted.count, 64)
+	c := collected{wanted: wanted, next: wanted.seq}
+	from := progress + 1
+	switch err := l.collectHistory(ctx, &c); {
+	case errors.Is(err, ErrDiffers):
+		l.logger.Error("history differs, reading the log", "shard", wanted.shard, "error", err.Error())
+		from = 1
+	case err != nil:
+		return nil, err
 	}
-	var found []domain.Event
-	next, end := wanted.seq, wanted.seq+uint64(wanted.count)
-	keep := func(e *domain.Event) {
-		if e.Seq == next && next < end {
-			next++
-			if wanted.commandID == "" || e.CommandID == wanted.commandID {
-				found = append(found, *e)
-			}
+	if err := l.collectLog(ctx, &c, from); err != nil {
+		return nil, err
+	}
+	return c.events, nil
+}
+
+// collected are the events found so far.
+type collected struct {
+	wanted eventsRequest
+	next   uint64 // seq of the one looked for
+	events []domain.Event
+}
+
+func (c *collected) done() bool { return c.next >= c.wanted.seq+uint64(c.wanted.count) }
+
+func (c *collected) take(events []domain.Event) {
+	for i := range events {
+		e := &events[i]
+		if e.Stream != c.wanted.stream || e.Seq != c.next || c.done() {
+			continue
+		}
+		c.next++
+		if c.wanted.commandID == "" || e.CommandID == c.wanted.commandID {
+			c.events = append(c.events, *e)
 		}
 	}
-	for next < end {
-		events, err := l.histories.ReadStream(ctx, wanted.stream, next, pageBytes)
+}
+
+func (l *loader) collectHistory(ctx context.Context, c *collected) error {
+	maxBytes := DefaultReadMaxBytes
+	if c.wanted.commandID == "" { // a command's events: mostly few and small
+		maxBytes = 8 << 10 * min(c.wanted.count, 64)
+	}
+	for !c.done() {
+		events, err := l.histories.ReadStream(ctx, c.wanted.stream, c.next, maxBytes)
 		if err != nil {
-			return nil, fmt.Errorf("reading the history of %s from %d: %w", wanted.stream, next, err)
+			return fmt.Errorf("reading the history of %s from %d: %w", c.wanted.stream, c.next, err)
 		}
 		if len(events) == 0 {
-			break
+			return nil
 		}
-		for i := range events {
-			keep(&events[i])
+		if events[0].Seq != c.next {
+			return fmt.Errorf("reading the history of %s: event %d where %d should be: %w", c.wanted.stream, events[0].Seq, c.next, ErrDiffers)
 		}
+		c.take(events)
 	}
-	from, maxBytes := progress+1, DefaultReadMaxBytes
-	if wanted.index > 0 {
-		from, maxBytes = wanted.index, 1 // that entry, and no other
+	return nil
+}
+
+func (l *loader) collectLog(ctx context.Context, c *collected, from uint64) error {
+	maxBytes := DefaultReadMaxBytes
+	if c.wanted.index > 0 {
+		from, maxBytes = c.wanted.index, 1 // that entry, and no other
 	}
-	for next < end {
-		entries, err := l.log.Read(ctx, wanted.shard, from, maxBytes)
+	for !c.done() {
+		entries, err := l.log.Read(ctx, c.wanted.shard, from, maxBytes)
 		if err != nil {
-			return nil, fmt.Errorf("reading the log of shard %d from %d: %w", wanted.shard, from, err)
+			return fmt.Errorf("reading the log of shard %d from %d: %w", c.wanted.shard, from, err)
 		}
 		if len(entries) == 0 {
-			return nil, fmt.Errorf("event %d of %s is neither in its history nor in the log: %w", next, wanted.stream, ErrDiffers)
+			return fmt.Errorf("event %d of %s is neither in its history nor in the log: %w", c.next, c.wanted.stream, ErrDiffers)
 		}
 		for i := range entries {
-			for j := range entries[i].Events {
-				if e := &entries[i].Events[j]; e.Stream == wanted.stream {
-					keep(e)
-				}
-			}
+			c.take(entries[i].Events)
+		}
+		if c.wanted.index > 0 && !c.done() {
+			return fmt.Errorf("event %d of %s is not in entry %d, which should hold it: %w", c.next, c.wanted.stream, c.wanted.index, ErrDiffers)
 		}
 		from = entries[len(entries)-1].Index + 1
 	}
-	return found, nil
+	return nil
 }

@@ -97,7 +97,7 @@ func (w *Writer) Ready(ctx context.Context) error {
 func (w *Writer) Close(ctx context.Context) error {
 	w.start.Do(func() { // never started
 		for _, r := range w.shards {
-			r.core.end(ErrClosed)
+			r.core.close()
 			r.start()
 		}
 	})

@@ -31,3 +31,5 @@ func TestTheLogInMemoryIsALog(t *testing.T) { conformance.Log(t, subject) }
 func TestTheHistoriesInMemoryAreHistories(t *testing.T) { conformance.Histories(t, subject) }
 
 func TestTheSnapshotsInMemoryAreSnapshots(t *testing.T) { conformance.Snapshots(t, subject) }
+
+func TestTheShardWriterKeepsItsWordOverTheStoreInMemory(t *testing.T) { conformance.Store(t, subject) }
