@@ -38,6 +38,7 @@ var _ Commands = (*command.App)(nil)
 // Options are the settings of the API.
 type Options struct {
 	Timeout time.Duration // until a caller is told that the outcome is unknown; 0: 10s
+	Version string        // of the program, told by the document that is served; empty: that of the routes
 }
 
 const defaultTimeout = 10 * time.Second
@@ -59,12 +60,12 @@ when a place comes free, who holds the places, what would help, and the whole de
 
 **Problems** are application/problem+json (RFC 9457). 503: nothing was done. 504: something may have been.`
 
-// Mount adds the routes to a gateway.
+// Mount adds the routes to a gateway, and serves their document.
 func Mount(g *web.Gateway, commands Commands, o Options) (*web.API, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
-	api := web.NewAPI(g, "Carryon commands", about, []*huma.Tag{
+	api := web.NewAPI(g, "Carryon commands", o.Version, about, []*huma.Tag{
 		{Name: "licences", Description: "Acquire, renew, give back, take back, play"},
 		{Name: "devices", Description: "Slots, and who may hold them"},
 		{Name: "customers", Description: "Plan, membership, exceptions"},
@@ -75,6 +76,7 @@ func Mount(g *web.Gateway, commands Commands, o Options) (*web.API, error) {
 	r.devices()
 	r.customers()
 	r.reference()
+	g.ServeDocument("command", api)
 	return api, api.Err()
 }
 

@@ -1,10 +1,12 @@
 package commandapi
 
 import (
-	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
 	"time"
+
+	"github.com/danielgtaylor/huma/v2"
 
 	"carryon/api/web"
 	"carryon/command"
@@ -19,6 +21,9 @@ type (
 		Countries []web.Country `json:"countries" maxItems:"300" nullable:"false" doc:"Where, ISO 3166-1 alpha-2; an empty list: everywhere" example:"[\"DE\",\"AT\"]"`
 		From      *time.Time    `json:"from,omitempty" doc:"From when; absent, or a moment that has passed: at once" example:"2026-12-01T00:00:00Z"`
 	}
+
+	// PolicyDocument is a policy document as it was sent.
+	PolicyDocument json.RawMessage
 
 	// Keys are the keys that devices check licences with.
 	Keys struct {
@@ -39,6 +44,16 @@ type (
 	}
 )
 
+// UnmarshalJSON keeps the bytes.
+func (d *PolicyDocument) UnmarshalJSON(raw []byte) error {
+	return (*json.RawMessage)(d).UnmarshalJSON(raw)
+}
+
+// Schema only says that a document is an object: it is checked as a whole, with every mistake named.
+func (*PolicyDocument) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Description: "As in GET /v1/policies/{policy}/versions/{version}"}
+}
+
 func (r routes) reference() {
 	web.Handle(r.api, web.Spec{
 		ID: "withdraw-title", Method: http.MethodPost, Path: "/v1/titles/{title}/withdraw", Tag: "reference", Timeout: r.timeout, Problems: decided,
@@ -50,12 +65,12 @@ func (r routes) reference() {
 		KeyTaken
 		Body Withdrawal
 	}) (*Done, error) {
-		if in.Key == "" && !in.DryRun {
-			return nil, web.Field(web.Invalid, "header.Idempotency-Key", "is missing")
-		}
 		m, err := in.meta(ctx)
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, err
+		case m.Minted && !in.DryRun:
+			return nil, web.Field(web.Invalid, "header.Idempotency-Key", "is missing")
 		}
 		c := command.WithdrawTitle{Meta: m, TitleID: string(in.Title), DryRun: in.DryRun}
 		for _, country := range in.Body.Countries {
@@ -75,14 +90,14 @@ func (r routes) reference() {
 		EffectiveFrom time.Time `query:"effective_from" doc:"From when it is in force; absent: at once" example:"2026-12-01T00:00:00Z"`
 		DryRun        bool      `query:"dry_run" doc:"Only check the document and tell who would be touched"`
 		KeyTaken
-		RawBody []byte `contentType:"application/json"`
+		Body PolicyDocument
 	}) (*Done, error) {
 		m, err := in.meta(ctx)
 		if err != nil {
 			return nil, err
 		}
 		return done(r.do.PublishPolicy(ctx, command.PublishPolicy{
-			Meta: m, Policy: in.Policy, Document: bytes.Clone(in.RawBody), EffectiveFrom: in.EffectiveFrom, DryRun: in.DryRun,
+			Meta: m, Policy: in.Policy, Document: in.Body, EffectiveFrom: in.EffectiveFrom, DryRun: in.DryRun,
 		}))
 	})
 	web.Handle(r.api, web.Spec{

@@ -18,7 +18,7 @@ func Documents() (map[string][]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mounting the command API: %w", err)
 	}
-	queries, err := queryapi.Mount(web.NewGateway(web.GatewayOptions{}), queryapi.Questions{}, queryapi.Options{})
+	queries, err := queryapi.MountQuestions(web.NewGateway(web.GatewayOptions{}), queryapi.Questions{}, queryapi.Options{})
 	if err != nil {
 		return nil, fmt.Errorf("mounting the query API: %w", err)
 	}

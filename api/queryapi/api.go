@@ -63,6 +63,7 @@ func From(app *query.App) Questions {
 type Options struct {
 	Timeout       time.Duration    // until a question is given up; 0: 15s
 	ExportTimeout time.Duration    // until an export is given up; 0: 10m
+	Version       string           // of the program, told by the document that is served; empty: that of the routes
 	Clock         func() time.Time // nil: the real one
 }
 
@@ -89,8 +90,13 @@ recorded. An analyst sees pseudonyms, filters by them, and may resolve one for a
 
 **Problems** are application/problem+json (RFC 9457).`
 
-// Mount adds the routes to a gateway.
-func Mount(g *web.Gateway, ask Questions, o Options) (*web.API, error) {
+// Mount adds the routes to a gateway, and serves their document.
+func Mount(g *web.Gateway, app *query.App, o Options) (*web.API, error) {
+	return MountQuestions(g, From(app), o)
+}
+
+// MountQuestions is Mount for whoever answers.
+func MountQuestions(g *web.Gateway, ask Questions, o Options) (*web.API, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
@@ -100,7 +106,7 @@ func Mount(g *web.Gateway, ask Questions, o Options) (*web.API, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	api := web.NewAPI(g, "Carryon queries", about, []*huma.Tag{
+	api := web.NewAPI(g, "Carryon queries", o.Version, about, []*huma.Tag{
 		{Name: "customers", Description: "One customer: now, at any moment, and why"},
 		{Name: "events", Description: "All customers: search, figures, exports"},
 		{Name: "reference", Description: "What is decided for everyone: titles, device types, policies"},
@@ -111,6 +117,7 @@ func Mount(g *web.Gateway, ask Questions, o Options) (*web.API, error) {
 	r.events()
 	r.reference()
 	r.operations()
+	g.ServeDocument("query", api)
 	return api, api.Err()
 }
 

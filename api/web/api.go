@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,12 +65,12 @@ type API struct {
 }
 
 // NewAPI begins an API on a gateway.
-func NewAPI(g *Gateway, title, description string, tags []*huma.Tag) *API {
+func NewAPI(g *Gateway, title, version, description string, tags []*huma.Tag) *API {
 	registry := huma.NewMapRegistry("#/components/schemas/", huma.DefaultSchemaNamer)
 	config := huma.Config{
 		OpenAPI: &huma.OpenAPI{
 			OpenAPI: "3.1.0",
-			Info:    &huma.Info{Title: title, Version: apiVersion, Description: description},
+			Info:    &huma.Info{Title: title, Version: cmp.Or(version, apiVersion), Description: description},
 			Tags:    tags,
 			Components: &huma.Components{
 				Schemas:   registry,

@@ -148,6 +148,8 @@ func (s *Spec) where(field string) string {
 		return "query." + field
 	case field == "document":
 		return "body"
+	case strings.HasPrefix(field, "document."):
+		return "body." + strings.TrimPrefix(field, "document.")
 	}
 	return "body." + field
 }

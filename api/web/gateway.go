@@ -9,6 +9,7 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -89,20 +90,22 @@ func (g *Gateway) Routes(visit func(method, pattern string)) error {
 	})
 }
 
-// ServeDocument serves an API's OpenAPI document at /openapi/{name}.json and .yaml, for everyone.
-func (g *Gateway) ServeDocument(name string, a *API) error {
+// ServeDocument serves an API's OpenAPI document at /openapi/{name}.json and .yaml, for everyone. There is no page that
+// shows it: those load scripts from elsewhere.
+func (g *Gateway) ServeDocument(name string, a *API) {
 	for format, kind := range map[string]string{"json": "application/openapi+json", "yaml": "application/openapi+yaml"} {
-		document, err := a.Document(format)
-		if err != nil {
-			return err
-		}
+		document := sync.OnceValues(func() ([]byte, error) { return a.Document(format) })
 		g.router.Get("/openapi/"+name+"."+format, func(w http.ResponseWriter, r *http.Request) {
 			RequestOf(r.Context()).route = "/openapi"
+			text, err := document()
+			if err != nil {
+				New(Internal, "this has been written down under the request's id").Because(err).write(w, r)
+				return
+			}
 			w.Header().Set("Content-Type", kind)
-			_, _ = w.Write(document) // the caller may have gone
+			_, _ = w.Write(text) // the caller may have gone
 		})
 	}
-	return nil
 }
 
 // methods that a path may be asked with.
