@@ -63,7 +63,11 @@ func (e exportCommand) Run(r *run) (err error) {
 	}
 	buffered := bufio.NewWriterSize(out, 256<<10)
 	show := newProgress(r.Err, "exporting", "rows", 0)
-	rows, err := e.write(buffered, table, show.Set)
+	write := table.WriteCSV
+	if e.Format == "ndjson" {
+		write = table.WriteNDJSON
+	}
+	rows, err := write(buffered, show.Set)
 	if err := errors.Join(err, buffered.Flush()); err != nil {
 		return fmt.Errorf("after %d rows: %w", rows, err)
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 )
@@ -35,6 +36,15 @@ func (r *run) open(o OpenOptions) (System, error) {
 		o.Logger.Warn("the server can be reached from other machines, without TLS of its own: put a proxy with TLS before it", "listen", r.config.Listen)
 	}
 	return r.wiring.Open(r.ctx, r.config, o)
+}
+
+// close ends the system within the shutdown time, also when the command's own context is over.
+func (r *run) close(system System) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), r.config.ShutdownTimeout)
+	defer cancel()
+	if err := system.Close(ctx); err != nil {
+		fmt.Fprintln(r.Err, "carryon: closing:", err)
+	}
 }
 
 func (r *run) logger() *slog.Logger {

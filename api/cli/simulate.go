@@ -207,7 +207,7 @@ func openJournal(path string) (*journal, error) {
 
 // Acknowledged notes a command. The journal outlives the server, not a crash of this program, so it is buffered.
 func (j *journal) Acknowledged(op simulate.Op, a simulate.Answer) error {
-	if !a.Recorded(op.Key) {
+	if !a.Recorded(op.Customer, op.Key) {
 		return nil
 	}
 	j.mu.Lock()

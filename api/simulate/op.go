@@ -92,12 +92,12 @@ type Answer struct {
 }
 
 // Recorded tells whether this very command recorded something at Version.
-func (a *Answer) Recorded(key string) bool {
+func (a *Answer) Recorded(customer, key string) bool {
 	switch a.Outcome {
 	case Accepted:
 		return a.Position != ""
 	case Refused:
-		return a.Position != "" && a.Decision == domain.DecisionID(key)
+		return a.Position != "" && a.Decision == domain.DecisionID(customer+"/"+key)
 	case Rejected, Busy, Unknown:
 	}
 	return false

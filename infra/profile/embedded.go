@@ -47,6 +47,7 @@ type Embedded struct {
 	books     *command.Books
 	app       *command.App
 	models    *models
+	access    query.AccessLog
 	shared    *projector.Shared
 	transport atomic.Pointer[watermill.InProcess] // nil while the projectors do not run
 	queries   *query.App

@@ -86,11 +86,7 @@ func openModel[M interface{ Close() error }](ctx context.Context, s *Embedded, d
 }
 
 func consume[T projector.Tx](s *Embedded, metrics *projector.Metrics, p projector.Projection[T], store projector.Store[T]) projector.Runner {
-	shards := make([]int, customerShards+1)
-	for i := range shards {
-		shards[i] = i
-	}
-	return projector.NewConsumer(projector.Config{Logger: s.logger}, p, store, s.shared, s.log, shards, s.clock, metrics)
+	return projector.NewConsumer(projector.Config{Logger: s.logger}, p, store, s.shared, s.log, s.shards(), s.clock, metrics)
 }
 
 func (m *models) impact(clock command.Clock) command.Impact {

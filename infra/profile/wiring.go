@@ -16,6 +16,7 @@ import (
 	"carryon/api/cli"
 	"carryon/api/config"
 	"carryon/api/web"
+	"carryon/command"
 	"carryon/domain"
 	"carryon/infra/catalogue"
 	"carryon/infra/keys"
@@ -91,6 +92,9 @@ func (k keyRing) Token(role domain.Role, customer, subject string, life time.Dur
 	id, private := k.Tokens.Signer()
 	return web.Issue(private, id, web.Identity{Subject: subject, Role: role, Customer: customer}, time.Now(), life)
 }
+
+// LicenseKeys are the public keys of licences.
+func (k keyRing) LicenseKeys() []command.PublicKey { return k.PublicKeys() }
 
 // AddLicenseKey makes a new licence key.
 func (k keyRing) AddLicenseKey() (string, error) { return k.Add() }

@@ -1,0 +1,115 @@
+package profile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"carryon/api/cli"
+	"carryon/command"
+	"carryon/domain"
+	"carryon/infra/vault"
+	"carryon/projector"
+	"carryon/query"
+)
+
+// openQueries wires the answering side.
+func (s *Embedded) openQueries(context.Context) error {
+	waiters := map[string]query.Waiter{}
+	for _, runner := range s.models.runners {
+		waiters[runner.Name()] = runner.Waiter()
+	}
+	catalogue := func() query.Catalogue { return s.catalogue.Catalogue() }
+	s.queries = query.New(query.Ports{
+		Desk: query.Desk{Log: s.access, Now: query.Clock(s.clock)}, Clock: query.Clock(s.clock),
+		Cursors: query.NewCursors(s.keys.CursorKey()), Pseudonyms: s.keys.Pseudonyms(), Words: words{s.vault},
+		Customers: s.models.customers, Timeline: s.models.timeline, Denials: s.models.denials, Analytics: s.models.analytics,
+		Search: s.models.search, Reference: query.NewReferences(s.models.reference, catalogue), Waiters: waiters,
+		Books: s.books, Catalogue: catalogue, Control: control{s.models.runners},
+	})
+	return nil
+}
+
+// words opens personal words, in the query side's terms.
+type words struct{ vault *vault.Vault }
+
+// Open decrypts.
+func (w words) Open(ctx context.Context, customer string, sealed domain.Sealed) (string, error) {
+	text, err := w.vault.Open(ctx, customer, sealed)
+	if errors.Is(err, command.ErrErased) {
+		return "", fmt.Errorf("%w: %w", query.ErrErased, err)
+	}
+	return text, err
+}
+
+// control is the runtime of the projectors, in the query side's terms.
+type control struct{ runners projector.Runners }
+
+// Status tells how far the read models are.
+func (c control) Status(context.Context) ([]query.Projection, error) {
+	models := make([]query.Projection, len(c.runners))
+	for i, runner := range c.runners {
+		models[i] = query.Projection{Name: runner.Name(), Generation: 1}
+		for _, st := range runner.Status() {
+			shard := query.ProjectionShard{
+				Shard: st.Shard, Applied: st.Applied.Index, Tail: max(st.Tail, st.Applied.Index), LagEntries: st.LagEntries, LagSeconds: st.Lag.Seconds(),
+			}
+			if st.Differs {
+				shard.Stopped = st.Err
+			}
+			models[i].Parked += st.Parked
+			models[i].Shards = append(models[i].Shards, shard)
+		}
+	}
+	return models, nil
+}
+
+// Parked lists parked streams.
+func (c control) Parked(ctx context.Context, model string, after domain.StreamID, limit int) ([]query.ParkedStream, error) {
+	runner, err := c.runners.Named(model)
+	if err != nil {
+		return nil, err
+	}
+	parked, err := runner.Parked(ctx, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]query.ParkedStream, len(parked))
+	for i, p := range parked {
+		list[i] = query.ParkedStream{
+			Stream: p.Stream, Shard: p.Shard, FirstSeq: p.FirstSeq, Position: p.Position.String(), Reason: p.Reason, Attempts: p.Attempts, Since: p.Since,
+		}
+	}
+	return list, nil
+}
+
+// Retry applies a parked stream again.
+func (c control) Retry(ctx context.Context, model string, stream domain.StreamID) error {
+	runner, err := c.runners.Named(model)
+	if err != nil {
+		return err
+	}
+	return runner.RetryParked(ctx, stream)
+}
+
+// Audit compares log, histories and read models.
+func (s *Embedded) Audit(ctx context.Context, o cli.AuditOptions) (projector.AuditReport, error) {
+	m := s.models
+	return projector.Audit(ctx, projector.AuditTarget{
+		Log: s.log, Histories: s.log, Shards: s.shards(),
+		ShardOf: func(stream domain.StreamID) int { return command.ShardOf(stream, customerShards) },
+		Models: []projector.AuditedStore{
+			{Name: "reference", Store: m.reference}, {Name: "customers", Store: m.customers}, {Name: "timeline", Store: m.timeline},
+			{Name: "denials", Store: m.denials}, {Name: "analytics", Store: m.analytics}, {Name: "search", Store: m.search},
+		},
+	}, projector.AuditOptions{Sample: o.Sample, Seed: o.Seed, Progress: o.Progress})
+}
+
+// shards are the reference shard and the customers' shards.
+func (s *Embedded) shards() []int {
+	shards := make([]int, customerShards+1)
+	for i := range shards {
+		shards[i] = i
+	}
+	return shards
+}
