@@ -119,7 +119,7 @@ func anEntry(t *rapid.T) *domain.Entry {
 
 func TestEventsOfManyFramesAreCutOutOneByOne(t *testing.T) {
 	t.Parallel()
-	e, data := encoded(t, sample.NewSource(1, 500, 7).Next(200))
+	e, data := encoded(t, sample.NewSource(1, 500, 7).Next(64))
 	for place := range e.Events {
 		checkCut(t, e, data, []int{place})
 	}

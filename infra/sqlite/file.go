@@ -46,6 +46,9 @@ type FileConfig struct {
 	Checkpoint  int           // pages in the write-ahead log before a commit copies them back; negative: never. Default 1000
 }
 
+// pageBytes is the usual size of a page.
+const pageBytes = 4096
+
 func (c FileConfig) withDefaults() FileConfig {
 	if c.Durability == "" {
 		c.Durability = Full
@@ -57,7 +60,7 @@ func (c FileConfig) withDefaults() FileConfig {
 		c.BusyTimeout = 5 * time.Second
 	}
 	if c.PageBytes == 0 {
-		c.PageBytes = 4096
+		c.PageBytes = pageBytes
 	}
 	if c.CacheBytes == 0 {
 		c.CacheBytes = 8 << 20

@@ -29,10 +29,12 @@ type LogConfig struct {
 
 // LogStore is the log, the histories and the snapshots of all shards, in one file.
 type LogStore struct {
-	file     *File
-	busyWait time.Duration
-	turn     chan struct{} // holds a token while nobody writes
-	w        *writer       // of whoever holds the turn; nil when it must be made anew
+	file        *File
+	busyWait    time.Duration
+	turn        chan struct{} // holds a token while nobody writes
+	w           *writer       // of whoever holds the turn; nil when it must be made anew
+	checkpoints *checkpointer
+	damaged     atomic.Bool // a hole in a history was found
 }
 
 var (
@@ -52,7 +54,7 @@ func OpenLog(ctx context.Context, path string, cfg LogConfig) (*LogStore, error)
 	}
 	file, err := Open(ctx, path, FileConfig{
 		ApplicationID: logApplicationID, Version: logVersion, Migrate: cfg.migrate,
-		Durability: Full, Readers: cfg.Readers, BusyTimeout: cfg.BusyWait,
+		Durability: Full, Readers: cfg.Readers, BusyTimeout: cfg.BusyWait, Checkpoint: lateCheckpoint,
 	})
 	if err != nil {
 		return nil, err
@@ -62,6 +64,7 @@ func OpenLog(ctx context.Context, path string, cfg LogConfig) (*LogStore, error)
 	}
 	s := &LogStore{file: file, busyWait: cfg.BusyWait, turn: make(chan struct{}, 1)}
 	s.turn <- struct{}{}
+	s.checkpoints = startCheckpointer(s)
 	return s, nil
 }
 
@@ -71,6 +74,7 @@ func (s *LogStore) Close() error {
 		return nil
 	}
 	close(s.turn)
+	s.checkpoints.stop()
 	if s.w != nil {
 		s.w.close()
 	}
@@ -164,6 +168,7 @@ func (s *LogStore) claim(ctx context.Context, c *claim) error {
 		return s.settle(c, err)
 	}
 	c.result = command.Claimed{Applied: true, Head: c.head()}
+	s.checkpoints.wrote(len(c.data) + len(c.runs)*pageBytes)
 	return nil
 }
 

@@ -51,7 +51,7 @@ func streamHash(stream domain.StreamID) int64 {
 var runsAtOnce = [...]int{64, 16, 4, 1}
 
 func insertRunsQuery(n int) string {
-	return `INSERT INTO history (stream, last_seq, shard, entry, place, events) VALUES (?,?,?,?,?,?)` + strings.Repeat(",(?,?,?,?,?,?)", n-1)
+	return `INSERT OR REPLACE INTO history (stream, last_seq, shard, entry, place, events) VALUES (?,?,?,?,?,?)` + strings.Repeat(",(?,?,?,?,?,?)", n-1)
 }
 
 func (w *writer) insertRuns(e *domain.Entry, rest []run) error {
@@ -76,12 +76,50 @@ func (s *LogStore) Progress(ctx context.Context, shard int) (uint64, error) {
 	return head.Index, err
 }
 
-// Derive implements command.Histories. The claim has done it.
-func (s *LogStore) Derive(ctx context.Context, entries []domain.Entry) error { return ctx.Err() }
+// Derive implements command.Histories. The claim has written the rows already, so it does nothing, until a hole was found:
+// from then on it writes those that are not there.
+func (s *LogStore) Derive(ctx context.Context, entries []domain.Entry) error {
+	if !s.damaged.Load() || len(entries) == 0 {
+		return ctx.Err()
+	}
+	first, last := &entries[0], &entries[len(entries)-1]
+	err := s.begin(ctx)
+	if err == nil {
+		err = s.derive(ctx, entries)
+		s.end()
+	}
+	if err != nil {
+		return fmt.Errorf("writing the histories of entries %d to %d of shard %d again: %w", first.Index, last.Index, first.Shard, err)
+	}
+	return nil
+}
+
+// derive runs the transaction. Whoever calls it has the turn.
+func (s *LogStore) derive(ctx context.Context, entries []domain.Entry) error {
+	w, err := s.writer(ctx)
+	if err != nil {
+		return err
+	}
+	if err := w.begin(ctx); err != nil {
+		return s.notWritten(err)
+	}
+	for i := range entries {
+		if err := w.insertRuns(&entries[i], runs(entries[i].Events)); err != nil {
+			return s.notWritten(errors.Join(err, w.rollback()))
+		}
+	}
+	if err := w.commit(); err != nil {
+		return s.notWritten(err) // or written: they are the same rows
+	}
+	return nil
+}
 
 // ReadStream implements command.Histories.
 func (s *LogStore) ReadStream(ctx context.Context, stream domain.StreamID, from uint64, maxBytes int) ([]domain.Event, error) {
 	page, err := s.readStream(ctx, stream, max(from, 1), maxBytes)
+	if errors.Is(err, command.ErrDiffers) {
+		s.damaged.Store(true)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the history of %s from %d: %w", stream, from, unread(err))
 	}
@@ -89,7 +127,8 @@ func (s *LogStore) ReadStream(ctx context.Context, stream domain.StreamID, from 
 }
 
 func (s *LogStore) readStream(ctx context.Context, stream domain.StreamID, from uint64, maxBytes int) (page []domain.Event, err error) {
-	rows, err := s.file.Reader.QueryContext(ctx, `SELECT h.last_seq, h.place, h.events, `+entryColumns+`
+	rows, err := s.file.Reader.QueryContext(ctx, `SELECT h.last_seq, h.place, h.events, h.entry,
+		ifnull(e.position, 0), e.id, e.previous_id, ifnull(e.writer, ''), ifnull(e.recorded_at, 0), ifnull(e.bytes, 0), e.data
 		FROM history h LEFT JOIN entry e ON e.position = (h.shard << 40) | h.entry
 		WHERE h.stream = ? AND h.last_seq >= ? ORDER BY h.last_seq`, streamHash(stream), int64(from))
 	if err != nil {
@@ -99,9 +138,13 @@ func (s *LogStore) readStream(ctx context.Context, stream domain.StreamID, from 
 	size := 0
 	for rows.Next() {
 		var h run
+		var index uint64
 		var r entryRow
-		if err := rows.Scan(append([]any{&h.lastSeq, &h.place, &h.events}, r.columns()...)...); err != nil {
+		if err := rows.Scan(append([]any{&h.lastSeq, &h.place, &h.events, &index}, r.columns()...)...); err != nil {
 			return nil, err
+		}
+		if r.position == 0 {
+			return nil, fmt.Errorf("event %d stands in entry %d, which is missing: %w", h.lastSeq, index, command.ErrDiffers)
 		}
 		events, err := r.cut(h, stream, from+uint64(len(page)))
 		if err != nil {

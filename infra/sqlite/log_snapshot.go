@@ -11,7 +11,8 @@ import (
 	"carryon/domain"
 )
 
-// Snapshots are a cache: one that can't be read, or whose checksum is wrong, is one that is not there.
+// Snapshots are a cache: one that can't be read, or whose checksum is wrong, is one that is not there. Writing them does
+// not wait for the disk, since a power cut may take the newest ones; the next claim syncs them with its own entry.
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
@@ -44,14 +45,23 @@ func (s *LogStore) SaveSnapshots(ctx context.Context, snapshots []command.Snapsh
 	return nil
 }
 
-func (s *LogStore) saveSnapshots(ctx context.Context, snapshots []command.Snapshot) error {
+func (s *LogStore) saveSnapshots(ctx context.Context, snapshots []command.Snapshot) (err error) {
 	w, err := s.writer(ctx)
 	if err != nil {
 		return err
 	}
+	if err := w.exec("PRAGMA synchronous = NORMAL"); err != nil {
+		return err
+	}
+	defer func() {
+		if full := w.exec("PRAGMA synchronous = FULL"); full != nil || err != nil {
+			s.discard() // a claim must never run on a connection that does not sync
+		}
+	}()
 	if err := w.begin(ctx); err != nil {
 		return err
 	}
+	bytes := 0
 	for i := range snapshots {
 		n := &snapshots[i]
 		err := w.exec(`INSERT OR REPLACE INTO snapshot (stream_hash, stream, seq, shard, entry, place, fold_version, checksum, data) VALUES (?,?,?,?,?,?,?,?,?)`,
@@ -60,10 +70,11 @@ func (s *LogStore) saveSnapshots(ctx context.Context, snapshots []command.Snapsh
 		if err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", n.Stream, err), w.rollback())
 		}
+		bytes += len(n.Data) + pageBytes
 	}
 	if err := w.commit(); err != nil {
-		s.discard()
 		return err
 	}
+	s.checkpoints.wrote(bytes)
 	return nil
 }
