@@ -100,10 +100,10 @@ func (s *shardState) offer(e *domain.Entry) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tail = max(s.tail, e.Index)
-	s.marks.add(e)
 	if e.Index <= s.last.Index || s.waiting[e.Index] != nil {
 		return true
 	}
+	s.marks.add(e)
 	size := entrySize(e)
 	if len(s.waiting) >= s.cfg.WaitingEntries || s.waitingBytes+size > s.cfg.WaitingBytes {
 		return false
@@ -259,7 +259,7 @@ func (s *shardState) note(outcome Outcome, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.elsewhere = outcome == Elsewhere
-	if outcome == Failed || outcome == Progressed {
+	if outcome != Elsewhere {
 		s.failure = err
 	}
 }

@@ -23,6 +23,8 @@ type Config struct {
 	// QueueEntries and QueueBytes bound what waits to be published, per topic. What does not fit is dropped.
 	QueueEntries int // 1,024
 	QueueBytes   int // 16 MiB of messages
+	// LargestMessage is the most bytes of a message's payload. A larger entry is named and left to be read from the log.
+	LargestMessage int // 512 KiB
 	// Drain is how long Close goes on publishing what waits, and Close how long it waits for handlers.
 	Drain time.Duration // 2 s
 	Close time.Duration // 5 s
@@ -36,6 +38,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.QueueBytes == 0 {
 		c.QueueBytes = 16 << 20
+	}
+	if c.LargestMessage == 0 {
+		c.LargestMessage = 512 << 10
 	}
 	if c.Drain == 0 {
 		c.Drain = 2 * time.Second
@@ -84,7 +89,7 @@ func NewBus(cfg Config, codec Codec, metrics *Metrics, outputs ...Output) *Bus {
 
 // Publish queues an entry for every topic. It never blocks: a full queue drops the entry, and counts it.
 func (b *Bus) Publish(_ context.Context, e *domain.Entry) error {
-	msg, err := newMessage(e, b.codec)
+	msg, err := newMessage(e, b.codec, b.cfg.LargestMessage)
 	if err != nil {
 		return fmt.Errorf("making a message of entry %d of shard %d: %w", e.Index, e.Shard, err)
 	}

@@ -25,13 +25,16 @@ const (
 )
 
 // newMessage makes a message of an entry: the metadata say which one it is, the payload holds it, when there is a
-// codec. A batch is the request that all that follows from it belongs to, so its id is the correlation id.
-func newMessage(e *domain.Entry, codec Codec) (*message.Message, error) {
+// codec and it is not too large. A batch is the request that all that follows from it belongs to, so its id is the correlation id.
+func newMessage(e *domain.Entry, codec Codec, largest int) (*message.Message, error) {
 	var payload []byte
 	if codec != nil {
 		var err error
 		if payload, err = codec.Encode(e); err != nil {
 			return nil, err
+		}
+		if len(payload) > largest {
+			payload = nil
 		}
 	}
 	msg := message.NewMessage(e.ID.String(), payload)

@@ -2,7 +2,6 @@ package watermill_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -226,29 +225,18 @@ func TestCloseDoesNotWaitForAHandlerThatHangs(t *testing.T) {
 	one.hears(t, "entry 1:1")
 }
 
-// jsonCodec stands in for the real codec: the transport does not care which.
-type jsonCodec struct{}
-
-func (jsonCodec) Encode(e *domain.Entry) ([]byte, error) { return json.Marshal(e) }
-
-func (jsonCodec) Decode(data []byte) (*domain.Entry, error) {
-	var e domain.Entry
-	err := json.Unmarshal(data, &e)
-	return &e, err
-}
-
 func TestMessagesThatHoldTheirEntryAreDecoded(t *testing.T) {
 	t.Parallel()
 	one, registry := newRunner("one"), prometheus.NewRegistry()
 	pubsub := gochannel.NewGoChannel(gochannel.Config{BlockPublishUntilSubscriberAck: true}, nil)
 	counts := watermill.NewMetrics(registry)
 	shared := projector.NewShared(emptyLog{}, 1<<20)
-	router, err := watermill.NewRouter(watermill.Config{}, shared, jsonCodec{}, counts, registry,
+	router, err := watermill.NewRouter(watermill.Config{}, shared, watermill.EntryCodec{}, counts, registry,
 		watermill.Input{Runner: one, Topic: "entries", Subscriber: pubsub})
 	if err != nil {
 		t.Fatal(err)
 	}
-	bus := watermill.NewBus(watermill.Config{}, jsonCodec{}, counts, watermill.Output{Topic: "entries", Publisher: pubsub})
+	bus := watermill.NewBus(watermill.Config{}, watermill.EntryCodec{}, counts, watermill.Output{Topic: "entries", Publisher: pubsub})
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	group.Go(func() { _ = router.Run(ctx) })
@@ -264,14 +252,14 @@ func TestMessagesThatHoldTheirEntryAreDecoded(t *testing.T) {
 		change func(*message.Message)
 		want   string
 	}{
-		"garbage in the payload":     {func(m *message.Message) { m.Payload = []byte("{") }, "hint 1:2"},
-		"another entry's payload":    {func(m *message.Message) { m.Payload, _ = json.Marshal(entry(7)) }, "hint 1:2"},
+		"garbage in the payload":     {func(m *message.Message) { m.Payload = []byte("garbage") }, "hint 1:2"},
+		"another entry's payload":    {func(m *message.Message) { m.Payload, _ = watermill.EntryCodec{}.Encode(entry(7)) }, "hint 1:2"},
 		"no payload":                 {func(m *message.Message) { m.Payload = nil }, "hint 1:2"},
 		"a shard that is no number":  {func(m *message.Message) { m.Metadata.Set("shard", "x") }, ""},
 		"an index that is no number": {func(m *message.Message) { m.Metadata.Set("index", "0") }, ""},
 		"an id that is none":         {func(m *message.Message) { m.Metadata.Set("id", "zz") }, ""},
 	} {
-		payload, err := json.Marshal(entry(2))
+		payload, err := watermill.EntryCodec{}.Encode(entry(2))
 		if err != nil {
 			t.Fatal(err)
 		}
