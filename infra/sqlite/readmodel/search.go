@@ -30,7 +30,7 @@ CREATE TABLE documents (
 	device TEXT NOT NULL, license TEXT NOT NULL, case_ TEXT NOT NULL, decision TEXT NOT NULL,
 	title_name INTEGER NOT NULL, dimensions INTEGER NOT NULL
 );
-CREATE VIRTUAL TABLE words USING fts5 (words, content = '', detail = none, tokenize = "unicode61 remove_diacritics 2 categories 'L* N* M* Co'");
+CREATE VIRTUAL TABLE words USING fts5 (text, content = '', detail = none, tokenize = "unicode61 remove_diacritics 2 categories 'L* N* M* Co'");
 CREATE TABLE vocabulary (word TEXT PRIMARY KEY) WITHOUT ROWID;
 `}
 
@@ -72,7 +72,7 @@ var (
 		head: `INSERT INTO documents (id, stream, seq, entry, place, event, type, occurred_at, recorded_at, actor, device, license, case_, decision, title_name, dimensions) VALUES`,
 		cols: 16,
 	}
-	insertWords     = many{head: "INSERT INTO words (rowid, words) VALUES", cols: 2}
+	insertWords     = many{head: "INSERT INTO words (rowid, text) VALUES", cols: 2}
 	insertTitleName = many{head: "INSERT OR IGNORE INTO titles (id, name) VALUES", cols: 2}
 	insertWord      = many{head: "INSERT OR IGNORE INTO vocabulary (word) VALUES", cols: 1}
 )
