@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"carryon/command"
@@ -138,22 +139,25 @@ func TestAnotherProcessKnowsAWithdrawalWithinItsStaleness(t *testing.T) {
 
 func TestNothingIsDecidedOnAReferenceThatIsTooStale(t *testing.T) {
 	t.Parallel()
-	f := &faults{}
-	w := newWorld(t, withFaults(f), withFollower(command.FollowerConfig{Interval: time.Millisecond, MaxStaleness: 50 * time.Millisecond}))
-	w.joined("ada")
-	before := len(w.recorded())
-	f.set(func(f *faults) { f.logDown[domain.ReferenceShard] = true })
-	eventually(t, "stale", func() bool { return w.follower.Staleness() > 50*time.Millisecond })
-	_, err := w.app.AcquireLicense(t.Context(), w.acquire("ada", "phone-1", "movie-1"))
-	if !errors.Is(err, command.ErrUnavailable) {
-		t.Fatalf("on a stale reference: %v", err)
-	}
-	if n := len(w.recorded()) - before; n != 0 {
-		t.Errorf("%d events were recorded", n)
-	}
-	f.set(func(f *faults) { f.logDown[domain.ReferenceShard] = false })
-	eventually(t, "fresh again", func() bool { return w.follower.Staleness() < 40*time.Millisecond })
-	must(t)(w.app.AcquireLicense(t.Context(), w.acquire("ada", "phone-1", "movie-1")))
+	synctest.Test(t, func(t *testing.T) {
+		f := &faults{}
+		w := newWorld(t, withFaults(f), withFollower(command.FollowerConfig{Interval: time.Second, MaxStaleness: 5 * time.Second}))
+		w.joined("ada")
+		f.set(func(f *faults) { f.logDown[domain.ReferenceShard] = true })
+		<-time.After(4 * time.Second)
+		must(t)(w.app.AcquireLicense(t.Context(), w.acquire("ada", "phone-1", "movie-1")))
+		<-time.After(2 * time.Second)
+		before := len(w.recorded())
+		if _, err := w.app.AcquireLicense(t.Context(), w.acquire("ada", "phone-1", "movie-2")); !errors.Is(err, command.ErrUnavailable) {
+			t.Errorf("on a stale reference: %v", err)
+		}
+		if n := len(w.recorded()) - before; n != 0 {
+			t.Errorf("%d events were recorded", n)
+		}
+		f.set(func(f *faults) { f.logDown[domain.ReferenceShard] = false })
+		<-time.After(2 * time.Second)
+		must(t)(w.app.AcquireLicense(t.Context(), w.acquire("ada", "phone-1", "movie-2")))
+	})
 }
 
 func TestAFollowerStopsAtALogThatIsNotTheOneItFollowed(t *testing.T) {
