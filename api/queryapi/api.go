@@ -115,6 +115,7 @@ func MountQuestions(g *web.Gateway, ask Questions, o Options) (*web.API, error) 
 	r := routes{api: api, ask: ask, o: o}
 	r.customers()
 	r.events()
+	r.exports()
 	r.reference()
 	r.operations()
 	g.ServeDocument("query", api)

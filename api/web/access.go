@@ -58,7 +58,7 @@ func access() []AccessRow {
 		{"GET", "/v1/projections/{name}/parked", "operator"},
 		{"POST", "/v1/projections/{name}/parked/{stream}/retry", "operator"},
 		{"POST", "/v1/pseudonyms/{pseudonym}/resolve", "analyst operator"},
-		{"GET", "/v1/exports/{table}", "service support analyst operator"},
+		{"GET", "/v1/exports/{table}", "support analyst operator"},
 	}
 }
 

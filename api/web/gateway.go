@@ -2,6 +2,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -152,13 +153,18 @@ func (g *Gateway) recovered(next http.Handler) http.Handler {
 			}
 			p := New(Internal, "this has been written down under the request's id").Because(fmt.Errorf("panic: %v\n%s", cause, debug.Stack()))
 			if wrapped, ok := w.(middleware.WrapResponseWriter); ok && wrapped.Status() != 0 {
-				note(r.Context(), p)
-				panic(http.ErrAbortHandler) // half an answer is out: the connection must not look whole
+				CutOff(r.Context(), p.cause) // half an answer is out
 			}
 			p.write(w, r)
 		}()
 		next.ServeHTTP(w, r)
 	})
+}
+
+// CutOff ends an answer that has begun and can't be finished: the connection must not look whole. It does not return.
+func CutOff(ctx context.Context, err error) {
+	note(ctx, New(Internal, "the answer was cut off").Because(err))
+	panic(http.ErrAbortHandler)
 }
 
 // observed counts and limits requests, and writes the one line about each in the log. The line has no personal data:
@@ -221,7 +227,7 @@ func knownMethod(method string) bool {
 func (g *Gateway) logRequest(r *http.Request, known *Request, route string, status, size int, took time.Duration) {
 	level := slog.LevelDebug
 	switch p := known.problem; {
-	case status >= http.StatusInternalServerError && status != http.StatusServiceUnavailable:
+	case status >= http.StatusInternalServerError && status != http.StatusServiceUnavailable, status < http.StatusBadRequest && p != nil:
 		level = slog.LevelError
 	case status == http.StatusServiceUnavailable:
 		level = slog.LevelWarn

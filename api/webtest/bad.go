@@ -149,7 +149,7 @@ func (o *Operation) Good(d *Document) Request {
 				query.Set(p.Name, value)
 			}
 		case "header":
-			if p.Required {
+			if p.Required || p.Name == "Idempotency-Key" {
 				r.Header[p.Name] = value
 			}
 		}

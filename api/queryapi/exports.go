@@ -1,0 +1,81 @@
+package queryapi
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humachi"
+
+	"carryon/api/web"
+	"carryon/query"
+)
+
+// An export is written as it is read: nothing holds it whole. When it fails half-way, the connection is cut, so that half
+// a table can't be taken for a whole one.
+
+const (
+	formatCSV    = "csv"
+	formatNDJSON = "ndjson"
+
+	exportBuffer   = 64 << 10
+	exportPatience = 30 * time.Second // for the caller to take what was written
+)
+
+// Table is an export on its way out.
+type Table struct {
+	Body func(huma.Context)
+}
+
+func (r routes) exports() {
+	spec := r.get("export", "/v1/exports/{table}", "events", "A whole table", "Every row, without personal words. Support exports single customers, which is recorded; an analyst gets pseudonyms, and neither timeline nor exceptions. Each table takes the filters that fit it.")
+	spec.Timeout, spec.Success, spec.Stream = r.o.ExportTimeout, "The rows. A connection that is cut means that some are missing.", []string{"text/csv", "application/x-ndjson"}
+	web.Handle(r.api, spec, func(ctx context.Context, in *struct {
+		Table  string `path:"table" enum:"timeline,denials,events,customers,devices,licenses,exceptions" doc:"What"`
+		Format string `query:"format" enum:"csv,ndjson" doc:"csv (RFC 4180, with a line of names) without"`
+		Filters
+	}) (*Table, error) {
+		table, err := r.ask.Export.Handle(ctx, query.Export{By: by(ctx), Table: in.Table, Filter: in.filter()})
+		if err != nil {
+			return nil, err
+		}
+		return &Table{Body: func(c huma.Context) { r.export(ctx, c, table, in.Table, in.Format) }}, nil
+	})
+}
+
+func (r routes) export(ctx context.Context, c huma.Context, table query.Exported, name, format string) {
+	write, kind := table.WriteCSV, "text/csv; charset=utf-8"
+	if format == formatNDJSON {
+		write, kind = table.WriteNDJSON, "application/x-ndjson"
+	} else {
+		format = formatCSV
+	}
+	c.SetHeader("Content-Type", kind)
+	c.SetHeader("Content-Disposition", fmt.Sprintf("attachment; filename=%q", name+"."+format))
+	c.SetStatus(http.StatusOK)
+	_, w := humachi.Unwrap(c)
+	out := bufio.NewWriterSize(patient{w: w, control: http.NewResponseController(w)}, exportBuffer)
+	_, err := write(out, nil)
+	if err == nil {
+		err = out.Flush()
+	}
+	if err != nil {
+		web.CutOff(ctx, fmt.Errorf("exporting %s: %w", name, err))
+	}
+}
+
+// patient gives each write its own time, so that an export may take longer than an answer.
+type patient struct {
+	w       io.Writer
+	control *http.ResponseController
+}
+
+// Write writes on.
+func (p patient) Write(b []byte) (int, error) {
+	_ = p.control.SetWriteDeadline(time.Now().Add(exportPatience)) // a writer without deadlines (in tests) does without
+	return p.w.Write(b)                                            //nolint:wrapcheck // told by the caller
+}
