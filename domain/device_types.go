@@ -2,9 +2,6 @@ package domain
 
 import (
 	_ "embed"
-	"fmt"
-	"slices"
-	"strings"
 )
 
 // DeviceType is what kind of device a client says it is.
@@ -62,11 +59,11 @@ func ParseDeviceTypes(document []byte) (*DeviceTypes, error) {
 
 func readDeviceType(o *object) DeviceType {
 	t := DeviceType{
-		Name:          o.text("name"),
-		Family:        o.choice("family", "", "phone", "tablet", "computer", "tv", "console"),
-		OS:            o.text("os"),
+		Name:          o.filled("name"),
+		Family:        o.optionalChoice("family", "phone", "tablet", "computer", "tv", "console"),
+		OS:            o.filled("os"),
 		SecurityLevel: o.choice("security_level", "software", "hardware"),
-		Qualities:     o.texts("qualities"),
+		Qualities:     o.qualities(),
 	}
 	generation, _ := o.number("generation", 0, 1000)
 	t.Generation = int(generation)
@@ -75,15 +72,8 @@ func readDeviceType(o *object) DeviceType {
 	} else if _, given := o.fields["download"]; !given {
 		o.p.add(o.path("download"), "is missing: true or false")
 	}
-	for _, must := range []struct{ field, value string }{{"name", t.Name}, {"family", t.Family}, {"os", t.OS}} {
-		if strings.TrimSpace(must.value) == "" {
-			o.p.add(o.path(must.field), "is missing or empty")
-		}
-	}
-	for i, q := range t.Qualities {
-		if !slices.Contains(Qualities(), q) {
-			o.p.add(fmt.Sprintf("%s[%d]", o.path("qualities"), i), fmt.Sprintf("is %q; wanted one of standard, high, uhd", q))
-		}
+	if _, given := o.fields["family"]; !given {
+		o.p.add(o.path("family"), "is missing")
 	}
 	return t
 }

@@ -71,7 +71,7 @@ func checkJSON(document []byte) error {
 		return errors.New("is empty")
 	}
 	decoder := json.NewDecoder(bytes.NewReader(document))
-	if err := checkValue(decoder); err != nil {
+	if err := checkValue(decoder, maxDepth); err != nil {
 		return fmt.Errorf("is not valid JSON: %w", err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
@@ -80,10 +80,16 @@ func checkJSON(document []byte) error {
 	return nil
 }
 
-func checkValue(d *json.Decoder) error {
+// maxDepth is how deep a document may be nested. The deepest that means anything is 4.
+const maxDepth = 16
+
+func checkValue(d *json.Decoder, depth int) error {
 	token, err := d.Token()
 	if err != nil {
 		return err
+	}
+	if depth == 0 {
+		return fmt.Errorf("it is nested deeper than %d", maxDepth)
 	}
 	delim, _ := token.(json.Delim)
 	switch delim {
@@ -99,14 +105,14 @@ func checkValue(d *json.Decoder) error {
 				return fmt.Errorf("%q stands twice in one object", name)
 			}
 			seen[name] = true
-			if err := checkValue(d); err != nil {
+			if err := checkValue(d, depth-1); err != nil {
 				return err
 			}
 		}
 		_, err = d.Token()
 	case '[':
 		for d.More() {
-			if err := checkValue(d); err != nil {
+			if err := checkValue(d, depth-1); err != nil {
 				return err
 			}
 		}
@@ -129,6 +135,9 @@ func openObject(at string, raw json.RawMessage, p *problems) *object {
 }
 
 func (o *object) path(field string) string {
+	if field == "" {
+		field = `""`
+	}
 	if o.at == "" {
 		return field
 	}
@@ -199,6 +208,16 @@ func (o *object) text(field string) string {
 	return s
 }
 
+// filled is a text that must be there.
+func (o *object) filled(field string) string {
+	var s string
+	_, given := o.fields[field]
+	if read := o.value(field, &s, "a text"); strings.TrimSpace(s) == "" && (read || !given) {
+		o.p.add(o.path(field), "is missing or empty")
+	}
+	return s
+}
+
 func (o *object) texts(field string) []string {
 	var s []string
 	o.value(field, &s, "a list of texts")
@@ -237,6 +256,30 @@ func (o *object) span(field string) Span {
 	return s
 }
 
+// spanUpTo is a span that may not be longer than the books remember.
+func (o *object) spanUpTo(field string, longest Seconds) Span {
+	s := o.span(field)
+	if s.Seconds() > longest {
+		o.p.add(o.path(field), fmt.Sprintf("is %q; the books remember %s", s, Span(longest)))
+		return 0
+	}
+	return s
+}
+
+// qualities are those that may be downloaded; absent: all.
+func (o *object) qualities() []string {
+	qualities := o.texts("qualities")
+	if qualities != nil && len(qualities) == 0 {
+		o.p.add(o.path("qualities"), "is empty; leave it out to allow all")
+	}
+	for i, q := range qualities {
+		if !slices.Contains(Qualities(), q) {
+			o.p.add(fmt.Sprintf("%s[%d]", o.path("qualities"), i), fmt.Sprintf("is %q; wanted one of %s", q, strings.Join(Qualities(), ", ")))
+		}
+	}
+	return qualities
+}
+
 // choice is a text that must be one of a few; absent it is the first.
 func (o *object) choice(field string, known ...string) string {
 	if _, ok := o.fields[field]; !ok {
@@ -252,8 +295,8 @@ func (o *object) optionalChoice(field string, known ...string) string {
 		o.read[field] = true
 		return ""
 	}
-	s := o.text(field)
-	if !slices.Contains(known, s) {
+	var s string
+	if o.value(field, &s, "a text") && !slices.Contains(known, s) {
 		o.p.add(o.path(field), fmt.Sprintf("is %q; wanted one of %s", s, strings.Join(known, ", ")))
 	}
 	return s

@@ -161,10 +161,36 @@ func ParsePolicy(document []byte) (*Policy, error) {
 		}
 	})
 	o.close()
+	policy.checkRenewals(p)
 	if err := p.err(); err != nil {
 		return nil, err
 	}
 	return policy, nil
+}
+
+// checkRenewals finds licences that would end before their device asks for a renewal. What a title inherits depends on
+// its studio, which the document does not know: of a title only its own durations are compared.
+func (p *Policy) checkRenewals(found *problems) {
+	check := func(at string, own, inherited *TitleRules) {
+		delay, life := own.RenewalDelay, own.LicenseDuration
+		setSpan(&delay, inherited.RenewalDelay)
+		setSpan(&life, inherited.LicenseDuration)
+		field := at + ".renewal_delay"
+		switch {
+		case delay == 0 || life == 0 || delay < life, own.RenewalDelay == 0 && own.LicenseDuration == 0:
+			return
+		case own.RenewalDelay == 0:
+			field = at + ".license_duration"
+		}
+		found.add(field, fmt.Sprintf("makes renewal_delay %s and license_duration %s: a device would ask for a renewal after its licence has ended", delay, life))
+	}
+	check("defaults", &p.Defaults, &TitleRules{})
+	for _, name := range slices.Sorted(maps.Keys(p.Studios)) {
+		check("studios."+name, p.Studios[name], &p.Defaults)
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Titles)) {
+		check("titles."+name, p.Titles[name], &TitleRules{})
+	}
 }
 
 func readGeneral(o *object) General {
@@ -177,7 +203,7 @@ func readGeneral(o *object) General {
 		DowngradeEffect:    o.choice("downgrade_effect", DowngradeKeep, DowngradeRemove),
 		PlayDrift:          o.span("play_drift"),
 		PlayMemory:         o.span("play_memory"),
-		EndedLicenseMemory: o.span("ended_license_memory"),
+		EndedLicenseMemory: o.spanUpTo("ended_license_memory", RememberEnded),
 	}
 	setSpan(&g.PlayDrift, 10*60)
 	setSpan(&g.PlayMemory, 60*86400)
@@ -188,7 +214,9 @@ func readGeneral(o *object) General {
 func readCalendar(o *object, field, kind string) Calendar {
 	c := Calendar{Kind: kind}
 	if nested := o.object(field); nested != nil {
-		c.Kind = nested.choice("kind", kind, WindowRolling, WindowCalendar)
+		if given := nested.optionalChoice("kind", WindowRolling, WindowCalendar); given != "" {
+			c.Kind = given
+		}
 		c.TimeZone = nested.text("time_zone")
 		if c.TimeZone != "" && c.Kind == WindowRolling {
 			o.p.add(nested.path("time_zone"), "has no meaning for a rolling window")
@@ -211,7 +239,7 @@ func readPlan(o *object) *Plan {
 		MaxDownloadDevices:         readLimit(o, "max_download_devices"),
 		MaxActivePerDevice:         readLimit(o, "max_active_per_device"),
 		MaxDownloadsPerDeviceMonth: readLimit(o, "max_downloads_per_device_month"),
-		Qualities:                  o.texts("qualities"),
+		Qualities:                  o.qualities(),
 	}
 	version, ok := o.number("version", 1, 1_000_000)
 	if _, given := o.fields["version"]; !given && !ok {
@@ -222,11 +250,6 @@ func readPlan(o *object) *Plan {
 	if downloads := o.flag("downloads"); downloads != nil {
 		plan.Downloads = *downloads
 	}
-	for i, q := range plan.Qualities {
-		if !slices.Contains(Qualities(), q) {
-			o.p.add(fmt.Sprintf("%s[%d]", o.path("qualities"), i), fmt.Sprintf("is %q; wanted one of standard, high, uhd", q))
-		}
-	}
 	return plan
 }
 
@@ -235,7 +258,7 @@ func readTitleRules(o *object) *TitleRules {
 		MaxActivePerStudio:       readLimit(o, "max_active_per_studio"),
 		MaxDownloadsPerTitleYear: readLimit(o, "max_downloads_per_title_year"),
 		MaxPlaysPerPeriod:        readLimit(o, "max_plays_per_period"),
-		PlayPeriod:               o.span("play_period"),
+		PlayPeriod:               o.spanUpTo("play_period", 365*86400), // less than RememberUses
 		MaxRenewals:              readLimit(o, "max_renewals"),
 		MaxReissues:              readLimit(o, "max_reissues"),
 		RentalDuration:           o.span("rental_duration"),
@@ -275,8 +298,12 @@ func readLimit(o *object, field string) *Limit {
 	if _, given := nested.fields["max"]; !given {
 		o.p.add(nested.path("max"), "is missing")
 	}
-	limit.Max, _ = nested.number("max", 0, 1_000_000)
+	most, given := nested.number("max", 0, 1_000_000)
+	limit.Max = most
 	limit.WarnAt, _ = nested.number("warn_at", 0, 1_000_000)
+	if given && limit.WarnAt > limit.Max {
+		o.p.add(nested.path("warn_at"), fmt.Sprintf("is %d, which is more than max: every grant would warn", limit.WarnAt))
+	}
 	return limit
 }
 
