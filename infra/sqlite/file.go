@@ -175,15 +175,12 @@ type querier interface {
 // check refuses a library or a file that we should not work with, and returns the file's version.
 func (c FileConfig) check(ctx context.Context, db querier) (version int, err error) {
 	var library string
-	if err := db.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&library); err != nil {
-		return 0, err
-	}
-	if err := checkLibrary(library); err != nil {
-		return 0, err
-	}
 	var application, tables int
-	err = db.QueryRowContext(ctx, "SELECT (SELECT application_id FROM pragma_application_id), (SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)").
-		Scan(&application, &version, &tables)
+	err = db.QueryRowContext(ctx, `SELECT sqlite_version(), (SELECT application_id FROM pragma_application_id),
+		(SELECT user_version FROM pragma_user_version), (SELECT count(*) FROM sqlite_schema)`).Scan(&library, &application, &version, &tables)
+	if err == nil {
+		err = checkLibrary(library)
+	}
 	switch {
 	case isCode(err, sqlite3.SQLITE_NOTADB):
 		return 0, fmt.Errorf("it is no SQLite file; name another path, or move it away: %w", ErrForeign)

@@ -70,6 +70,13 @@ func (c *chain) next(streams ...domain.StreamID) *domain.Entry {
 
 var ignorePrivate = cmpopts.IgnoreUnexported(domain.Event{})
 
+func sameEvents(t testing.TB, want, got []domain.Event) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, ignorePrivate); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func claim(t testing.TB, s *sqlite.LogStore, e *domain.Entry) {
 	t.Helper()
 	got, err := s.Claim(t.Context(), e)
@@ -95,7 +102,5 @@ func TestAClaimedEntryIsReadBackAsItWas(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]domain.Event{first.Events[1], second.Events[0]}, events, ignorePrivate); diff != "" {
-		t.Error(diff)
-	}
+	sameEvents(t, []domain.Event{first.Events[1], second.Events[0]}, events)
 }
