@@ -54,11 +54,12 @@ type AuditOptions struct {
 }
 
 // Audit audits. The error says that the audit could not be done; what it found is in the report.
-func Audit(ctx context.Context, target AuditTarget, options AuditOptions) (AuditReport, error) {
+func Audit(ctx context.Context, target AuditTarget, options AuditOptions) (_ AuditReport, err error) {
 	if options.Progress == nil {
 		options.Progress = func(string, int64, int64) {}
 	}
 	a := &audit{AuditTarget: target, AuditOptions: options, report: &AuditReport{}, streams: make(map[domain.StreamID]*auditedStream)}
+	defer func() { err = errors.Join(err, a.closeModels()) }()
 	for _, stage := range []func(context.Context) error{a.readCheckpoints, a.walkLogs, a.compareHistories, a.compareParked, a.compareRows} {
 		if err := stage(ctx); err != nil {
 			return *a.report, fmt.Errorf("auditing: %w", err)

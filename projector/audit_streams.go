@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 
@@ -191,6 +192,17 @@ func (a *audit) compareRows(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// closeModels closes what models have opened for the audit.
+func (a *audit) closeModels() error {
+	var errs []error
+	for _, model := range a.Models {
+		if opened, can := model.Rows.(io.Closer); can {
+			errs = append(errs, opened.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // compareStream compares the rows of one stream. A model that works meanwhile may have applied more than it had when it
