@@ -2,8 +2,10 @@ package watermill_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -316,6 +318,48 @@ func TestWhatIsPublishedIsSoonVisible(t *testing.T) {
 		if got, _ := store.Get("seq", "customer/a"); string(got) != fmt.Sprint(index) {
 			t.Fatalf("the row shows version %s after %d", got, index)
 		}
+	}
+}
+
+// BenchmarkPublishedIsVisible is the time from publishing an entry to its row in a store in memory, one after the other:
+// queue, GoChannel, router, consumer.
+func BenchmarkPublishedIsVisible(b *testing.B) {
+	store := readmodel.New()
+	shared := projector.NewShared(emptyLog{}, 1<<20)
+	consumer := projector.NewConsumer(projector.Config{}, counter{}, store, shared, noHistories{}, []int{1}, time.Now, nil)
+	transport, err := watermill.NewInProcess(watermill.Config{}, shared, prometheus.NewRegistry(), consumer)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := transport.Start(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	var group sync.WaitGroup
+	group.Go(func() { _ = consumer.Run(ctx) })
+	took, index, previous := []time.Duration{}, uint64(0), domain.BatchID{}
+	for b.Loop() {
+		index++
+		e := &domain.Entry{Shard: 1, Index: index, PreviousID: previous}
+		binary.BigEndian.PutUint64(e.ID[:], index)
+		previous = e.ID
+		e.Events = []domain.Event{{Stream: "customer/a", Seq: index, Position: domain.Position{Shard: 1, Index: index}}}
+		started := time.Now()
+		if err := transport.Publish(ctx, e); err != nil {
+			b.Fatal(err)
+		}
+		if err := consumer.WaitFor(ctx, e.Events[0].Position, "customer/a"); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(started))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-us")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-us")
+	cancel()
+	group.Wait()
+	if err := transport.Close(); err != nil {
+		b.Fatal(err)
 	}
 }
 
