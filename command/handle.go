@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -59,11 +60,12 @@ func (a *App) handle(ctx context.Context, r request) (result Result, err error) 
 	return a.complete(result)
 }
 
-// complete adds the signed licence to an answer that grants one.
+// complete adds the signed licence to an answer that grants one. The grant is recorded by then: who repeats the command
+// when the key is there again gets it.
 func (a *App) complete(r Result) (Result, error) {
 	license, err := signedLicense(a.signer, r.Events)
 	if err != nil {
-		return Result{}, err
+		return Result{}, fmt.Errorf("recorded at %s, and not answered: %w: %w", r.Position, ErrUnknown, err)
 	}
 	r.License = license
 	return r, nil

@@ -3,6 +3,7 @@ package command_test
 import (
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
@@ -112,5 +113,22 @@ func TestALicenceGivenOutAgainAfterARenewalRunsFromTheRenewal(t *testing.T) {
 	}
 	if !is.StartsAt.Equal(was.StartsAt) || !is.IssuedAt.Equal(was.IssuedAt) || is.ExpiresAt == nil || !is.ExpiresAt.Equal(*was.ExpiresAt) {
 		t.Errorf("it runs from %s to %v, the renewed one from %s to %v", is.StartsAt, is.ExpiresAt, was.StartsAt, was.ExpiresAt)
+	}
+}
+
+func TestAGrantThatCannotBeSignedIsSignedWhenTheCommandComesAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.joined("ada")
+	ask := w.acquire("ada", "phone-1", "movie-1")
+	key := w.signer.keys["key-1"]
+	delete(w.signer.keys, "key-1")
+	if _, err := w.app.AcquireLicense(t.Context(), ask); !errors.Is(err, command.ErrUnknown) {
+		t.Errorf("recorded and not signed: %v, want unknown", err)
+	}
+	w.signer.keys["key-1"] = key
+	r := must(t)(w.app.AcquireLicense(t.Context(), ask))
+	if !r.Repeated || r.License == nil {
+		t.Errorf("again: repeated %t, licence %v", r.Repeated, r.License)
 	}
 }
