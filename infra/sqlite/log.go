@@ -35,6 +35,8 @@ type LogStore struct {
 	w           *writer       // of whoever holds the turn; nil when it must be made anew
 	checkpoints *checkpointer
 	damaged     atomic.Bool // a hole in a history was found
+
+	readingHead, readingLog, readingStream, readingSnapshot *sql.Stmt
 }
 
 var (
@@ -63,9 +65,24 @@ func OpenLog(ctx context.Context, path string, cfg LogConfig) (*LogStore, error)
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), file.Close())
 	}
 	s := &LogStore{file: file, busyWait: cfg.BusyWait, turn: make(chan struct{}, 1)}
+	if err := s.prepare(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), file.Close())
+	}
 	s.turn <- struct{}{}
 	s.checkpoints = startCheckpointer(s)
 	return s, nil
+}
+
+// prepare prepares what is read, once for all: the pool does it again for each of its connections.
+func (s *LogStore) prepare(ctx context.Context) (err error) {
+	for query, stmt := range map[string]**sql.Stmt{
+		headQuery: &s.readingHead, logQuery: &s.readingLog, streamQuery: &s.readingStream, snapshotQuery: &s.readingSnapshot,
+	} {
+		if *stmt, err = s.file.Reader.PrepareContext(ctx, query); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Close waits for a claim that is under way, and closes the file. Claims after it fail with command.ErrClosed.
@@ -408,14 +425,14 @@ func (w *writer) insert(c *claim) error {
 
 // Head implements command.Log.
 func (s *LogStore) Head(ctx context.Context, shard int) (domain.Head, error) {
-	head, err := scanHead(s.file.Reader.QueryRowContext(ctx, headQuery, position(shard, 1), position(shard, maxIndex)))
+	head, err := scanHead(s.readingHead.QueryRowContext(ctx, position(shard, 1), position(shard, maxIndex)))
 	if err != nil {
 		return domain.Head{}, fmt.Errorf("reading the head of shard %d: %w", shard, unread(err))
 	}
 	return head, nil
 }
 
-const entryColumns = `e.position, e.id, e.previous_id, e.writer, e.recorded_at, e.bytes, e.data`
+const logQuery = `SELECT position, id, previous_id, writer, recorded_at, bytes, data FROM entry WHERE position BETWEEN ? AND ? ORDER BY position`
 
 // Read implements command.Log. An entry counts with the larger of its stored bytes and the bytes of its payloads.
 func (s *LogStore) Read(ctx context.Context, shard int, from uint64, maxBytes int) ([]domain.Entry, error) {
@@ -430,8 +447,7 @@ func (s *LogStore) read(ctx context.Context, shard int, from uint64, maxBytes in
 	if from == 0 {
 		return nil, errors.New("entries begin at 1")
 	}
-	rows, err := s.file.Reader.QueryContext(ctx, `SELECT `+entryColumns+` FROM entry e WHERE e.position BETWEEN ? AND ? ORDER BY e.position`,
-		position(shard, from), position(shard, maxIndex))
+	rows, err := s.readingLog.QueryContext(ctx, position(shard, from), position(shard, maxIndex))
 	if err != nil {
 		return nil, err
 	}

@@ -104,3 +104,56 @@ func (r *bare) insert(b *testing.B, events []domain.Event) {
 		b.Fatal(err)
 	}
 }
+
+// BenchmarkReadStream reads the last 100 events of customers of a store with many, as loading a customer without a
+// snapshot does.
+func BenchmarkReadStream(b *testing.B) {
+	s := newLog(b)
+	source := sample.NewSource(1, 500, 1)
+	newest := map[domain.StreamID]uint64{}
+	for range 1000 {
+		e := source.Next(64)
+		claim(b, s, e)
+		for i := range e.Events {
+			newest[e.Events[i].Stream] = e.Events[i].Seq
+		}
+	}
+	var streams []domain.StreamID
+	for stream := range newest {
+		streams = append(streams, stream)
+	}
+	events, n := 0, 0
+	for b.Loop() {
+		stream := streams[n%len(streams)]
+		n++
+		page, err := s.ReadStream(b.Context(), stream, newest[stream]-99, 1<<20)
+		if err != nil {
+			b.Fatal(err)
+		}
+		events += len(page)
+	}
+	b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
+}
+
+// BenchmarkRead reads the log from its beginning, as a projector that starts anew does.
+func BenchmarkRead(b *testing.B) {
+	s := newLog(b)
+	source := sample.NewSource(1, 5000, 1)
+	for range 500 {
+		claim(b, s, source.Next(64))
+	}
+	events, from := 0, uint64(1)
+	for b.Loop() {
+		page, err := s.Read(b.Context(), 1, from, 1<<20)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for i := range page {
+			events += len(page[i].Events)
+		}
+		if from += uint64(len(page)); len(page) == 0 {
+			from = 1
+		}
+	}
+	b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
+}

@@ -126,11 +126,13 @@ func (s *LogStore) ReadStream(ctx context.Context, stream domain.StreamID, from 
 	return page, nil
 }
 
+const streamQuery = `SELECT h.last_seq, h.place, h.events, h.entry,
+	ifnull(e.position, 0), e.id, e.previous_id, ifnull(e.writer, ''), ifnull(e.recorded_at, 0), ifnull(e.bytes, 0), e.data
+	FROM history h LEFT JOIN entry e ON e.position = (h.shard << 40) | h.entry
+	WHERE h.stream = ? AND h.last_seq >= ? ORDER BY h.last_seq`
+
 func (s *LogStore) readStream(ctx context.Context, stream domain.StreamID, from uint64, maxBytes int) (page []domain.Event, err error) {
-	rows, err := s.file.Reader.QueryContext(ctx, `SELECT h.last_seq, h.place, h.events, h.entry,
-		ifnull(e.position, 0), e.id, e.previous_id, ifnull(e.writer, ''), ifnull(e.recorded_at, 0), ifnull(e.bytes, 0), e.data
-		FROM history h LEFT JOIN entry e ON e.position = (h.shard << 40) | h.entry
-		WHERE h.stream = ? AND h.last_seq >= ? ORDER BY h.last_seq`, streamHash(stream), int64(from))
+	rows, err := s.readingStream.QueryContext(ctx, streamHash(stream), int64(from))
 	if err != nil {
 		return nil, err
 	}

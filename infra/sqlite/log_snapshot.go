@@ -16,11 +16,13 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+const snapshotQuery = `SELECT stream, seq, shard, entry, place, fold_version, checksum, data FROM snapshot WHERE stream_hash = ?`
+
 // LoadSnapshot implements command.Snapshots.
 func (s *LogStore) LoadSnapshot(ctx context.Context, stream domain.StreamID) (command.Snapshot, bool, error) {
 	var snapshot command.Snapshot
 	var checksum uint32
-	err := s.file.Reader.QueryRowContext(ctx, `SELECT stream, seq, shard, entry, place, fold_version, checksum, data FROM snapshot WHERE stream_hash = ?`, streamHash(stream)).
+	err := s.readingSnapshot.QueryRowContext(ctx, streamHash(stream)).
 		Scan(&snapshot.Stream, &snapshot.Seq, &snapshot.Position.Shard, &snapshot.Position.Index, &snapshot.Position.Place, &snapshot.FoldVersion, &checksum, &snapshot.Data)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
