@@ -138,8 +138,7 @@ func (w *Writer) Submit(ctx context.Context, sub Submission) (Result, error) {
 	if sub.Decider == nil || sub.Meta.CommandID == "" || sub.Stream.ID() == "" {
 		return Result{}, fmt.Errorf("submitting to stream %q: stream, command id and decider are needed", sub.Stream)
 	}
-	p := newPending(ctx, sub)
-	p.key, p.time, p.hash = keyOf(sub.Meta.CommandID), keyTime(sub.Meta.CommandID), hashOfRequest(sub.RequestHash)
+	p := newCommand(ctx, sub)
 	w.wait(p)
 	return p.result, p.err
 }
@@ -149,14 +148,20 @@ func (w *Writer) Load(ctx context.Context, stream domain.StreamID) (Version, err
 	if stream.ID() == "" {
 		return Version{}, fmt.Errorf("reading stream %q: it names nothing", stream)
 	}
-	p := newPending(ctx, Submission{Stream: stream})
-	p.read = true
+	p := newRead(ctx, stream)
 	w.wait(p)
 	return p.version, p.err
 }
 
-func newPending(ctx context.Context, sub Submission) *pending {
-	return &pending{ctx: ctx, sub: sub, done: make(chan struct{}, 1)}
+func newCommand(ctx context.Context, sub Submission) *pending {
+	return &pending{
+		ctx: ctx, sub: sub, done: make(chan struct{}, 1),
+		key: keyOf(sub.Meta.CommandID), time: keyTime(sub.Meta.CommandID), hash: hashOfRequest(sub.RequestHash),
+	}
+}
+
+func newRead(ctx context.Context, stream domain.StreamID) *pending {
+	return &pending{ctx: ctx, sub: Submission{Stream: stream}, read: true, done: make(chan struct{}, 1)}
 }
 
 // wait hands a submission to its shard and waits for the answer, or for what the shard says to a caller who leaves.
@@ -321,64 +326,73 @@ func (r *runner) shutIfEmpty() bool {
 
 // perform has a task done.
 func (r *runner) perform(t task) {
-	core, w := r.core, r.w
 	switch t := t.(type) {
 	case answerTask:
 		t.p.done <- struct{}{}
-	case claimTask:
-		r.work(func(ctx context.Context) func() {
-			claimed, err := w.ports.Log.Claim(ctx, t.entry)
-			return func() { core.claimed(claimed, err) }
-		})
-	case headTask:
-		r.work(func(ctx context.Context) func() {
-			head, err := w.ports.Log.Head(ctx, core.number)
-			return func() { core.looked(head, err) }
-		})
-	case readTask:
-		r.work(func(ctx context.Context) func() {
-			entries, err := w.ports.Log.Read(ctx, core.number, t.from, DefaultReadMaxBytes)
-			return func() { core.read(t.from, entries, err) }
-		})
-	case progressTask:
-		r.work(func(ctx context.Context) func() {
-			progress, err := w.ports.Histories.Progress(ctx, core.number)
-			return func() { t.told(progress, err) }
-		})
-	case loadTask:
-		r.work(func(ctx context.Context) func() {
-			loaded, err := w.load.load(ctx, t.wanted)
-			return func() { core.loaded(t.stream, t.wanted.through, loaded, err) }
-		})
-	case eventsTask:
-		r.work(func(ctx context.Context) func() {
-			events, err := w.load.events(ctx, t.wanted)
-			return func() { t.told(events, err) }
-		})
-	case deriveTask:
-		r.work(func(ctx context.Context) func() {
-			index, err := w.derive(ctx, core.number, t)
-			return func() { core.derivedTo(index, err) }
-		})
-	case saveTask:
-		r.work(func(ctx context.Context) func() {
-			err := w.ports.Snapshots.SaveSnapshots(ctx, t.snapshots)
-			return func() { core.saved(err) }
-		})
-	case forwardTask:
-		r.work(func(context.Context) func() { // the caller's own context ends it
-			result, err := t.p.sub.Forward(t.p.ctx, t.writer)
-			return func() { core.forwarded(t.p, result, err) }
-		})
 	case pauseTask:
 		r.pause(t)
 	case publishTask:
 		select {
 		case r.publish <- t.entry:
 		default:
-			core.figures.dropped.Inc()
+			r.core.figures.dropped.Inc()
+		}
+	default:
+		r.work(r.w.job(r.core, t))
+	}
+}
+
+// job is the I/O of a task. What it returns is to be called by whoever runs the shard: it tells what came of it.
+func (w *Writer) job(core *shard, t task) func(context.Context) (tell func()) {
+	log, histories := w.ports.Log, w.ports.Histories
+	switch t := t.(type) {
+	case claimTask:
+		return func(ctx context.Context) func() {
+			claimed, err := log.Claim(ctx, t.entry)
+			return func() { core.claimed(claimed, err) }
+		}
+	case headTask:
+		return func(ctx context.Context) func() {
+			head, err := log.Head(ctx, core.number)
+			return func() { core.looked(head, err) }
+		}
+	case readTask:
+		return func(ctx context.Context) func() {
+			entries, err := log.Read(ctx, core.number, t.from, DefaultReadMaxBytes)
+			return func() { core.read(t.from, entries, err) }
+		}
+	case progressTask:
+		return func(ctx context.Context) func() {
+			progress, err := histories.Progress(ctx, core.number)
+			return func() { t.told(progress, err) }
+		}
+	case loadTask:
+		return func(ctx context.Context) func() {
+			loaded, err := w.load.load(ctx, t.wanted)
+			return func() { core.loaded(t.stream, t.wanted.through, loaded, err) }
+		}
+	case eventsTask:
+		return func(ctx context.Context) func() {
+			events, err := w.load.events(ctx, t.wanted)
+			return func() { t.told(events, err) }
+		}
+	case deriveTask:
+		return func(ctx context.Context) func() {
+			index, err := w.derive(ctx, core.number, t)
+			return func() { core.derivedTo(index, err) }
+		}
+	case saveTask:
+		return func(ctx context.Context) func() {
+			err := w.ports.Snapshots.SaveSnapshots(ctx, t.snapshots)
+			return func() { core.saved(err) }
+		}
+	case forwardTask:
+		return func(context.Context) func() { // the caller's own context ends it
+			result, err := t.p.sub.Forward(t.p.ctx, t.writer)
+			return func() { core.forwarded(t.p, result, err) }
 		}
 	}
+	panic(fmt.Sprintf("task %T has no hands", t))
 }
 
 // work does I/O beside the loop and tells the shard what came of it.

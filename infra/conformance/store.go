@@ -57,7 +57,7 @@ func storeRecords(t *testing.T, s Subject) {
 	ports := s.Connect(t)
 	p := start(t, "one", ports)
 	id := newID()
-	r := p.must(t, alice, id, add{amount: 2, events: 3})
+	r := p.must(t, alice, id, Add{Amount: 2, Events: 3})
 	if r.Version != 3 || len(r.Events) != 3 || r.Repeated || r.Position != r.Events[2].Position || r.Position.Index != 1 {
 		t.Fatalf("the first result: %+v", r)
 	}
@@ -67,14 +67,14 @@ func storeRecords(t *testing.T, s Subject) {
 		want := domain.Event{
 			ID: domain.EventID(string(alice)+"/"+id, n), Stream: alice, Seq: uint64(n) + 1, Position: e.Position, Previous: e.Previous, Type: "Added", SchemaVersion: 1,
 			OccurredAt: e.RecordedAt, RecordedAt: e.RecordedAt, CommandID: id, RequestHash: "2/3/0", Actor: domain.Actor{ID: "test", Role: domain.RoleService},
-			Versions: reference{}.Versions(e.RecordedAt), Payload: []byte(`{"amount":2}`),
+			Versions: NoReference{}.Versions(e.RecordedAt), Payload: []byte(`{"amount":2}`),
 		}
 		sameEvents(t, []domain.Event{e}, []domain.Event{want})
 	}
 	if sum, seq := p.sum(t, alice); sum != 6 || seq != 3 {
 		t.Fatalf("the sum is %d at %d", sum, seq)
 	}
-	if r := p.must(t, alice, newID(), add{}); len(r.Events) != 0 || r.Version != 3 || r.Position != (domain.Position{}) {
+	if r := p.must(t, alice, newID(), Add{}); len(r.Events) != 0 || r.Version != 3 || r.Position != (domain.Position{}) {
 		t.Fatalf("a command that changes nothing: %+v", r)
 	}
 }
@@ -82,12 +82,12 @@ func storeRecords(t *testing.T, s Subject) {
 func storeBatch(t *testing.T, s Subject) {
 	ports := s.Connect(t)
 	p := start(t, "one", ports)
-	p.must(t, bob, newID(), add{amount: 1})
+	p.must(t, bob, newID(), Add{Amount: 1})
 	release := p.wire.hold()
 	var all sync.WaitGroup
 	results := make([]command.Result, 40)
 	for i := range results {
-		all.Go(func() { results[i] = p.must(t, []domain.StreamID{alice, bob}[i%2], newID(), add{amount: 1}) })
+		all.Go(func() { results[i] = p.must(t, []domain.StreamID{alice, bob}[i%2], newID(), Add{Amount: 1}) })
 	}
 	p.waiting(t, len(results))
 	release()
@@ -114,7 +114,7 @@ func storeVersions(t *testing.T, s Subject) {
 	ports := s.Connect(t)
 	p := start(t, "one", ports)
 	at := func(version uint64, id string) (command.Result, error) {
-		sub := submission(alice, id, add{amount: 1})
+		sub := submission(alice, id, Add{Amount: 1})
 		sub.Meta.IfMatch = &version
 		return p.Submit(t.Context(), sub)
 	}
@@ -157,16 +157,16 @@ func storeRepeats(t *testing.T, s Subject) {
 	ports := s.connect(t, 4)
 	one, two := start(t, "one", ports[0]), start(t, "two", ports[1])
 	id := newID()
-	first := one.must(t, alice, id, add{amount: 5, events: 2})
+	first := one.must(t, alice, id, Add{Amount: 5, Events: 2})
 	again := func(p *process) {
 		t.Helper()
-		sameAnswer(t, p.must(t, alice, id, add{amount: 5, events: 2}), first)
+		sameAnswer(t, p.must(t, alice, id, Add{Amount: 5, Events: 2}), first)
 	}
 	again(one)
 	again(two)
 	for range 10 {
-		two.must(t, alice, newID(), add{amount: 1})
-		one.must(t, alice, newID(), add{amount: 1})
+		two.must(t, alice, newID(), Add{Amount: 1})
+		one.must(t, alice, newID(), Add{Amount: 1})
 	}
 	again(one)
 	again(two)
@@ -185,7 +185,7 @@ func storeRepeats(t *testing.T, s Subject) {
 	})
 	var all sync.WaitGroup
 	all.Go(func() {
-		if r, err := one.give(t.Context(), alice, lost, add{amount: 7}); err == nil {
+		if r, err := one.give(t.Context(), alice, lost, Add{Amount: 7}); err == nil {
 			t.Errorf("a crashed process answered %+v", r)
 		}
 	})
@@ -193,14 +193,14 @@ func storeRepeats(t *testing.T, s Subject) {
 	one.crash()
 	all.Wait()
 	three := start(t, "three", ports[2])
-	r := three.must(t, alice, lost, add{amount: 7})
+	r := three.must(t, alice, lost, Add{Amount: 7})
 	if !r.Repeated || len(audit(t, ports[2].Log, 1)[lost]) != 1 {
 		t.Fatalf("repeated after a crash: %+v", r)
 	}
 	again(three)
 	two.crash()
 	four := start(t, "four", ports[3])
-	sameAnswer(t, four.must(t, alice, lost, add{amount: 7}), r)
+	sameAnswer(t, four.must(t, alice, lost, Add{Amount: 7}), r)
 	if sum, _ := four.sum(t, alice); sum != 2*5+20+7 {
 		t.Fatalf("the sum is %d", sum)
 	}
@@ -210,20 +210,20 @@ func storeConflicts(t *testing.T, s Subject) {
 	ports := s.connect(t, 2)
 	one, two := start(t, "one", ports[0]), start(t, "two", ports[1])
 	id := newID()
-	one.must(t, alice, id, add{amount: 5})
+	one.must(t, alice, id, Add{Amount: 5})
 	for _, p := range []*process{one, two} {
-		if r, err := p.give(t.Context(), alice, id, add{amount: 6}); !errors.Is(err, command.ErrIdempotencyConflict) {
+		if r, err := p.give(t.Context(), alice, id, Add{Amount: 6}); !errors.Is(err, command.ErrIdempotencyConflict) {
 			t.Fatalf("the same id with another body: %+v, %v", r, err)
 		}
 	}
 	release := one.wire.hold()
 	var all sync.WaitGroup
-	one.giveAsync(t, &all, bob, newID(), add{amount: 1}) // in flight, so that the next ones wait together
+	one.giveAsync(t, &all, bob, newID(), Add{Amount: 1}) // in flight, so that the next ones wait together
 	one.claiming(t)
 	same := newID()
 	var errs [2]error
 	for i := range errs {
-		all.Go(func() { _, errs[i] = one.give(t.Context(), bob, same, add{amount: int64(10 + i)}) })
+		all.Go(func() { _, errs[i] = one.give(t.Context(), bob, same, Add{Amount: int64(10 + i)}) })
 	}
 	one.waiting(t, 3)
 	release()
@@ -237,19 +237,19 @@ func storeRefusals(t *testing.T, s Subject) {
 	ports := s.connect(t, 2)
 	one, two := start(t, "one", ports[0]), start(t, "two", ports[1])
 	id := newID()
-	first := one.must(t, alice, id, add{amount: -1})
+	first := one.must(t, alice, id, Add{Amount: -1})
 	if !first.Refused() || len(first.Events) != 1 || first.Version != 1 {
 		t.Fatalf("a refusal: %+v", first)
 	}
 	for _, p := range []*process{one, two} {
-		r := p.must(t, alice, newID(), add{amount: -1})
+		r := p.must(t, alice, newID(), Add{Amount: -1})
 		if !r.Repeated || len(r.Events) != 0 || r.Version != 1 || r.Position != first.Position || r.Decision.ID != first.Decision.ID {
 			t.Fatalf("an equal refusal: %+v", r)
 		}
-		sameAnswer(t, p.must(t, alice, id, add{amount: -1}), first)
+		sameAnswer(t, p.must(t, alice, id, Add{Amount: -1}), first)
 	}
-	two.must(t, alice, newID(), add{amount: 1})
-	if r := one.must(t, alice, newID(), add{amount: -2}); r.Repeated || r.Version != 3 || r.Decision.CustomerVersion != 2 {
+	two.must(t, alice, newID(), Add{Amount: 1})
+	if r := one.must(t, alice, newID(), Add{Amount: -2}); r.Repeated || r.Version != 3 || r.Decision.CustomerVersion != 2 {
 		t.Fatalf("a refusal after something happened: %+v", r)
 	}
 	if got := len(audit(t, ports[0].Log, 1)); got != 3 {
@@ -261,13 +261,13 @@ func storeDryRuns(t *testing.T, s Subject) {
 	ports := s.connect(t, 2)
 	one, two := start(t, "one", ports[0]), start(t, "two", ports[1])
 	for i := range 5 {
-		one.must(t, alice, newID(), add{amount: 2})
+		one.must(t, alice, newID(), Add{Amount: 2})
 		if sum, seq := two.sum(t, alice); sum != int64(2*i+2) || seq != uint64(i+1) {
 			t.Fatalf("after %d commands of another process, the sum is %d at %d", i+1, sum, seq)
 		}
 	}
 	for _, amount := range []int64{3, -100} {
-		sub := submission(alice, newID(), add{amount: amount})
+		sub := submission(alice, newID(), Add{Amount: amount})
 		sub.Kind = command.KindDryRun
 		r, err := two.Submit(t.Context(), sub)
 		if err != nil || len(r.Events) != 0 || r.Version != 5 || r.Refused() != (amount < 0) {
@@ -285,25 +285,25 @@ func storeLimits(t *testing.T, s Subject) {
 	const frame = len(`{"amount":1,"filler":""}`)
 	for _, tt := range []struct {
 		name string
-		add  add
+		add  Add
 		ok   bool
 	}{
-		{"an event of 256 KiB", add{amount: 1, filler: filler(command.MaxEventBytes - frame)}, true},
-		{"an event of 256 KiB and a byte", add{amount: 1, filler: filler(command.MaxEventBytes - frame + 1)}, false},
-		{"256 events", add{amount: 1, events: command.MaxCommandEvents}, true},
-		{"257 events", add{amount: 1, events: command.MaxCommandEvents + 1}, false},
-		{"a command of 1 MiB", add{amount: 1, events: 4, filler: filler(command.MaxEventBytes - frame)}, true},
-		{"a command of more", add{amount: 1, events: 5, filler: filler(command.MaxEventBytes - frame)}, false},
+		{"an event of 256 KiB", Add{Amount: 1, Filler: filler(command.MaxEventBytes - frame)}, true},
+		{"an event of 256 KiB and a byte", Add{Amount: 1, Filler: filler(command.MaxEventBytes - frame + 1)}, false},
+		{"256 events", Add{Amount: 1, Events: command.MaxCommandEvents}, true},
+		{"257 events", Add{Amount: 1, Events: command.MaxCommandEvents + 1}, false},
+		{"a command of 1 MiB", Add{Amount: 1, Events: 4, Filler: filler(command.MaxEventBytes - frame)}, true},
+		{"a command of more", Add{Amount: 1, Events: 5, Filler: filler(command.MaxEventBytes - frame)}, false},
 	} {
 		_, before := p.sum(t, alice)
 		id := newID()
 		r, err := p.give(t.Context(), alice, id, tt.add)
-		want := tt.ok && (s.Capabilities.MaxEntryBytes == 0 || max(1, tt.add.events)*(frame+len(tt.add.filler)) <= s.Capabilities.MaxEntryBytes)
+		want := tt.ok && (s.Capabilities.MaxEntryBytes == 0 || max(1, tt.add.Events)*(frame+len(tt.add.Filler)) <= s.Capabilities.MaxEntryBytes)
 		if want != (err == nil) || err != nil && !errors.Is(err, command.ErrTooLarge) {
 			t.Fatalf("%s: %v", tt.name, err)
 		}
 		recorded := audit(t, ports.Log, 1)[id]
-		if want && len(recorded) != max(1, tt.add.events) || !want && len(recorded) > 0 {
+		if want && len(recorded) != max(1, tt.add.Events) || !want && len(recorded) > 0 {
 			t.Fatalf("%s: %d events were recorded", tt.name, len(recorded))
 		}
 		if want {
@@ -317,12 +317,12 @@ func storeLimits(t *testing.T, s Subject) {
 func storeSplits(t *testing.T, s Subject) {
 	ports := s.Connect(t)
 	p := start(t, "one", ports)
-	p.must(t, bob, newID(), add{amount: 1})
+	p.must(t, bob, newID(), Add{Amount: 1})
 	release := p.wire.hold()
 	var all sync.WaitGroup
 	const commands, size = 40, 20_000
 	for i := range commands {
-		p.giveAsync(t, &all, domain.CustomerStream(fmt.Sprint(i%7)), newID(), add{amount: 1, filler: filler(size)})
+		p.giveAsync(t, &all, domain.CustomerStream(fmt.Sprint(i%7)), newID(), Add{Amount: 1, Filler: filler(size)})
 	}
 	p.waiting(t, commands)
 	release()
@@ -349,7 +349,7 @@ func storeTwoWriters(t *testing.T, s Subject) {
 			for i := range each {
 				id := newID()
 				stream := domain.CustomerStream(fmt.Sprint((c + i) % 3))
-				r, err := ps[(c+i)%2].give(t.Context(), stream, id, add{amount: 1, events: 1 + i%3})
+				r, err := ps[(c+i)%2].give(t.Context(), stream, id, Add{Amount: 1, Events: 1 + i%3})
 				if err != nil {
 					t.Errorf("command %s: %v", id, err)
 					return
@@ -412,7 +412,7 @@ func storeUnknown(t *testing.T, s Subject) {
 			for range each {
 				g := given{id: newID(), stream: domain.CustomerStream(fmt.Sprint(chance(3)))}
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+chance(30))*time.Millisecond)
-				r, err := ps[chance(2)].give(ctx, g.stream, g.id, add{amount: 1})
+				r, err := ps[chance(2)].give(ctx, g.stream, g.id, Add{Amount: 1})
 				cancel()
 				if g.err = err; err == nil {
 					g.first = &r
@@ -427,7 +427,7 @@ func storeUnknown(t *testing.T, s Subject) {
 	}
 	settled := func() map[string][]domain.Event { // every claim in flight is known once a later command is answered
 		for _, p := range ps {
-			p.must(t, alice, newID(), add{amount: 1})
+			p.must(t, alice, newID(), Add{Amount: 1})
 		}
 		return audit(t, ports[0].Log, 1)
 	}
@@ -449,7 +449,7 @@ func storeUnknown(t *testing.T, s Subject) {
 	}
 	t.Logf("%d of %d commands were answered with unknown", unknown, callers*each)
 	for _, g := range slices.Concat(all...) { // everyone asks again, at the other process too
-		r := ps[chance(2)].must(t, g.stream, g.id, add{amount: 1})
+		r := ps[chance(2)].must(t, g.stream, g.id, Add{Amount: 1})
 		if before := recorded[g.id]; len(before) > 0 {
 			sameEvents(t, r.Events, before)
 		}
@@ -465,13 +465,13 @@ func storeUnknown(t *testing.T, s Subject) {
 func storeDeadline(t *testing.T, s Subject) {
 	ports := s.Connect(t)
 	p := start(t, "one", ports)
-	p.must(t, alice, newID(), add{amount: 1})
+	p.must(t, alice, newID(), Add{Amount: 1})
 	release := p.wire.hold()
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
 	inFlight, queued := newID(), newID()
 	var errs [2]error
-	all.Go(func() { _, errs[0] = p.give(ctx, alice, inFlight, add{amount: 1}) })
+	all.Go(func() { _, errs[0] = p.give(ctx, alice, inFlight, Add{Amount: 1}) })
 	p.claiming(t)
 	reading := make(chan error, 1)
 	all.Go(func() { _, err := p.Load(ctx, alice); reading <- err })
@@ -485,12 +485,12 @@ func storeDeadline(t *testing.T, s Subject) {
 		t.Fatalf("who only read: %v", err)
 	}
 	release()
-	if r := p.must(t, alice, inFlight, add{amount: 1}); !r.Repeated || r.Version != 2 {
+	if r := p.must(t, alice, inFlight, Add{Amount: 1}); !r.Repeated || r.Version != 2 {
 		t.Fatalf("asked again: %+v", r)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := p.give(ended, "customer/cold", queued, add{amount: 1})
+	_, err := p.give(ended, "customer/cold", queued, Add{Amount: 1})
 	if err != nil && !errors.Is(err, command.ErrUnknown) && !errors.Is(err, command.ErrUnavailable) {
 		t.Fatalf("given with a context that had ended: %v", err)
 	}
@@ -503,19 +503,19 @@ func storeDeadline(t *testing.T, s Subject) {
 func storeClose(t *testing.T, s Subject) {
 	ports := s.Connect(t)
 	p := start(t, "one", ports)
-	p.must(t, alice, newID(), add{amount: 1})
+	p.must(t, alice, newID(), Add{Amount: 1})
 	release := p.wire.hold()
 	var all sync.WaitGroup
 	first, later := newID(), newID()
 	var errs [2]error
-	all.Go(func() { _, errs[0] = p.give(t.Context(), alice, first, add{amount: 1}) })
+	all.Go(func() { _, errs[0] = p.give(t.Context(), alice, first, Add{Amount: 1}) })
 	p.claiming(t)
-	all.Go(func() { _, errs[1] = p.give(t.Context(), alice, later, add{amount: 1}) })
+	all.Go(func() { _, errs[1] = p.give(t.Context(), alice, later, Add{Amount: 1}) })
 	p.waiting(t, 2)
 	closed := make(chan error, 1)
 	all.Go(func() { closed <- p.stop() })
 	for {
-		if _, err := p.give(t.Context(), bob, newID(), add{}); errors.Is(err, command.ErrClosed) {
+		if _, err := p.give(t.Context(), bob, newID(), Add{}); errors.Is(err, command.ErrClosed) {
 			break
 		}
 	}
@@ -545,7 +545,7 @@ func storeLoading(t *testing.T, s Subject) {
 	stream := func(n int) domain.StreamID { return domain.CustomerStream(fmt.Sprint("of-", n)) }
 	for _, n := range lengths {
 		for left := n; left > 0; left -= 250 {
-			writer.must(t, stream(n), newID(), add{amount: 1, events: min(left, 250)})
+			writer.must(t, stream(n), newID(), Add{Amount: 1, Events: min(left, 250)})
 		}
 	}
 	if err := writer.stop(); err != nil {
@@ -564,7 +564,7 @@ func storeLoading(t *testing.T, s Subject) {
 		cost = append(cost, reader.wire.counted())
 	}
 	for i, n := range lengths {
-		t.Logf("%d events: %+v", n, cost[i])
+		t.Logf("%d Events: %+v", n, cost[i])
 		if cost[i].events > every+250 || cost[i].reads > cost[0].reads || cost[i].bytes > 64<<10 {
 			t.Errorf("loading %d events cost %+v, loading %d cost %+v", n, cost[i], lengths[0], cost[0])
 		}
@@ -580,7 +580,7 @@ func storeWithoutSnapshots(t *testing.T, s Subject) {
 	var first []command.Result
 	for i := range ids {
 		ids[i] = newID()
-		first = append(first, one.must(t, alice, ids[i], add{amount: 1}))
+		first = append(first, one.must(t, alice, ids[i], Add{Amount: 1}))
 	}
 	if err := one.stop(); err != nil {
 		t.Fatal(err)
@@ -588,7 +588,7 @@ func storeWithoutSnapshots(t *testing.T, s Subject) {
 	s.LoseSnapshots(t)
 	two := start(t, "two", ports[1], often)
 	for i, id := range ids {
-		sameAnswer(t, two.must(t, alice, id, add{amount: 1}), first[i])
+		sameAnswer(t, two.must(t, alice, id, Add{Amount: 1}), first[i])
 	}
 	if sum, _ := two.sum(t, alice); sum != 40 {
 		t.Fatalf("the sum is %d", sum)
@@ -600,10 +600,10 @@ func storeHole(t *testing.T, s Subject) {
 	ports := s.connect(t, 2)
 	one := start(t, "one", ports[0])
 	id := newID()
-	first := one.must(t, alice, id, add{amount: 1, events: 2})
+	first := one.must(t, alice, id, Add{Amount: 1, Events: 2})
 	for range 20 {
-		one.must(t, alice, newID(), add{amount: 1})
-		one.must(t, bob, newID(), add{amount: 1})
+		one.must(t, alice, newID(), Add{Amount: 1})
+		one.must(t, bob, newID(), Add{Amount: 1})
 	}
 	if err := one.stop(); err != nil {
 		t.Fatal(err)
@@ -614,8 +614,8 @@ func storeHole(t *testing.T, s Subject) {
 	if sum, seq := two.sum(t, alice); sum != 22 || seq != 22 {
 		t.Fatalf("over a hole, the sum is %d at %d", sum, seq)
 	}
-	sameAnswer(t, two.must(t, alice, id, add{amount: 1, events: 2}), first)
-	two.must(t, alice, newID(), add{amount: 1})
+	sameAnswer(t, two.must(t, alice, id, Add{Amount: 1, Events: 2}), first)
+	two.must(t, alice, newID(), Add{Amount: 1})
 	audit(t, ports[1].Log, 1)
 }
 
@@ -624,11 +624,11 @@ func storeForgotten(t *testing.T, s Subject) {
 	ports := s.Connect(t)
 	p := start(t, "one", ports)
 	for range 5 {
-		p.must(t, alice, newID(), add{amount: 1})
+		p.must(t, alice, newID(), Add{Amount: 1})
 	}
 	s.Forget(t, 1, 2)
 	for _, stream := range []domain.StreamID{alice, bob} {
-		if r, err := p.give(t.Context(), stream, newID(), add{amount: 1}); !errors.Is(err, command.ErrDiffers) {
+		if r, err := p.give(t.Context(), stream, newID(), Add{Amount: 1}); !errors.Is(err, command.ErrDiffers) {
 			t.Fatalf("after the log forgot its tail: %+v, %v; want ErrDiffers", r, err)
 		}
 	}
@@ -654,11 +654,11 @@ func storeClocks(t *testing.T, s Subject) {
 	}
 	one, two := start(t, "one", ports[0], at(0)), start(t, "two", ports[1], at(-48*time.Hour))
 	for range 10 {
-		one.must(t, alice, newID(), add{amount: 1})
-		two.must(t, alice, newID(), add{amount: 1})
+		one.must(t, alice, newID(), Add{Amount: 1})
+		two.must(t, alice, newID(), Add{Amount: 1})
 	}
 	late := start(t, "late", ports[2], at(-1000*time.Hour))
-	r := late.must(t, bob, newID(), add{amount: 1})
+	r := late.must(t, bob, newID(), Add{Amount: 1})
 	if r.Events[0].RecordedAt.Before(begin) {
 		t.Fatalf("recorded at %s, after events recorded from %s on", r.Events[0].RecordedAt, begin)
 	}
@@ -672,7 +672,7 @@ func storeRestart(t *testing.T, s Subject) {
 	first := make([]command.Result, len(ids))
 	for i := range ids {
 		ids[i] = newID()
-		first[i] = one.must(t, domain.CustomerStream(fmt.Sprint(i%3)), ids[i], add{amount: 1})
+		first[i] = one.must(t, domain.CustomerStream(fmt.Sprint(i%3)), ids[i], Add{Amount: 1})
 	}
 	if err := one.stop(); err != nil {
 		t.Fatal(err)
@@ -680,9 +680,9 @@ func storeRestart(t *testing.T, s Subject) {
 	ports := s.Reopen(t)
 	two := start(t, "two", ports)
 	for i, id := range ids {
-		sameAnswer(t, two.must(t, first[i].Stream, id, add{amount: 1}), first[i])
+		sameAnswer(t, two.must(t, first[i].Stream, id, Add{Amount: 1}), first[i])
 	}
-	if r := two.must(t, "customer/0", newID(), add{amount: 1}); r.Version != 11 || r.Position.Index != first[29].Position.Index+1 {
+	if r := two.must(t, "customer/0", newID(), Add{Amount: 1}); r.Version != 11 || r.Position.Index != first[29].Position.Index+1 {
 		t.Fatalf("the first command after a restart: %+v", r)
 	}
 	audit(t, ports.Log, 1)
@@ -707,7 +707,7 @@ func (w *wire) hold() (release func()) {
 	})
 }
 
-func (p *process) giveAsync(t *testing.T, all *sync.WaitGroup, stream domain.StreamID, id string, a add) {
+func (p *process) giveAsync(t *testing.T, all *sync.WaitGroup, stream domain.StreamID, id string, a Add) {
 	all.Go(func() { p.must(t, stream, id, a) })
 }
 

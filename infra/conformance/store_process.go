@@ -31,8 +31,8 @@ func start(t *testing.T, name string, ports Ports, settings ...setting) *process
 	p := &process{wire: &wire{ports: ports}, bus: &bus{}}
 	cfg := command.WriterConfig{Name: name, BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond}
 	with := command.WriterPorts{
-		Log: p.wire, Histories: p.wire, Snapshots: p.wire, Bus: p.bus, Folding: tallyFolding(),
-		Reference: func(context.Context) (domain.Reference, error) { return reference{}, nil },
+		Log: p.wire, Histories: p.wire, Snapshots: p.wire, Bus: p.bus, Folding: TallyFolding(),
+		Reference: func(context.Context) (domain.Reference, error) { return NoReference{}, nil },
 	}
 	for _, set := range settings {
 		set(&cfg, &with)
@@ -69,19 +69,19 @@ func (p *process) crash() {
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // give submits a command.
-func (p *process) give(ctx context.Context, stream domain.StreamID, id string, a add) (command.Result, error) {
+func (p *process) give(ctx context.Context, stream domain.StreamID, id string, a Add) (command.Result, error) {
 	return p.Submit(ctx, submission(stream, id, a))
 }
 
-func submission(stream domain.StreamID, id string, a add) command.Submission {
+func submission(stream domain.StreamID, id string, a Add) command.Submission {
 	return command.Submission{
 		Stream: stream, Meta: command.Meta{CommandID: id, Actor: domain.Actor{ID: "test", Role: domain.RoleService}},
-		RequestHash: fmt.Sprintf("%d/%d/%d", a.amount, a.events, len(a.filler)), Decider: a,
+		RequestHash: fmt.Sprintf("%d/%d/%d", a.Amount, a.Events, len(a.Filler)), Decider: a,
 	}
 }
 
 // must submits a command that has to be recorded.
-func (p *process) must(t *testing.T, stream domain.StreamID, id string, a add) command.Result {
+func (p *process) must(t *testing.T, stream domain.StreamID, id string, a Add) command.Result {
 	t.Helper()
 	r, err := p.give(t.Context(), stream, id, a)
 	if err != nil {
@@ -97,7 +97,7 @@ func (p *process) sum(t *testing.T, stream domain.StreamID) (sum int64, seq uint
 	if err != nil {
 		t.Fatalf("reading %s: %v", stream, err)
 	}
-	state := v.State.(*tally)
+	state := v.State.(*Tally)
 	if state.events != v.Seq || v.Seq > 0 && v.Position.Index == 0 || v.Position.Index > v.Head {
 		t.Fatalf("reading %s: %+v with a state of %d events", stream, v, state.events)
 	}

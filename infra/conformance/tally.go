@@ -12,10 +12,10 @@ import (
 	"carryon/domain"
 )
 
-// A small domain of the suites' own, so that they test the writer and the store and not the rules: a tally adds
+// Tally is a small domain of the suites' own, so that they test the writer and the store and not the rules: it adds
 // amounts up and keeps the number of its events. It refuses what would make it negative, and repeats that refusal while
 // nothing else happens.
-type tally struct {
+type Tally struct {
 	events  uint64
 	sum     int64
 	refused uint64 // seq of the refusal that still stands, 0: none
@@ -45,7 +45,7 @@ func (future) EventType() string     { return "Future" }
 var errUnfoldable = errors.New("can't be folded")
 
 // Apply folds an event.
-func (t *tally) Apply(e *domain.Event) error {
+func (t *Tally) Apply(e *domain.Event) error {
 	if e.Seq != t.events+1 {
 		return fmt.Errorf("event %d can't follow event %d", e.Seq, t.events)
 	}
@@ -67,29 +67,32 @@ func (t *tally) Apply(e *domain.Event) error {
 	return nil
 }
 
+// Sum is what the amounts add up to.
+func (t *Tally) Sum() int64 { return t.sum }
+
 // Clone copies the tally.
-func (t *tally) Clone() domain.Aggregate { c := *t; return &c }
+func (t *Tally) Clone() domain.Aggregate { c := *t; return &c }
 
 // Size is that of the struct.
-func (t *tally) Size() int { return 24 }
+func (t *Tally) Size() int { return 24 }
 
 // MarshalBinary encodes the tally.
-func (t *tally) MarshalBinary() ([]byte, error) {
+func (t *Tally) MarshalBinary() ([]byte, error) {
 	b := binary.BigEndian.AppendUint64(nil, t.events)
 	b = binary.BigEndian.AppendUint64(b, uint64(t.sum))
 	return binary.BigEndian.AppendUint64(b, t.refused), nil
 }
 
-// tallyFolding is the writer's view of tallies.
-func tallyFolding() command.Folding {
+// TallyFolding is the writer's view of tallies.
+func TallyFolding() command.Folding {
 	return command.Folding{
 		Version: 1,
-		Empty:   func(domain.StreamID) (domain.Aggregate, error) { return &tally{}, nil },
+		Empty:   func(domain.StreamID) (domain.Aggregate, error) { return &Tally{}, nil },
 		Restore: func(stream domain.StreamID, data []byte) (domain.Aggregate, error) {
 			if len(data) != 24 {
 				return nil, fmt.Errorf("snapshot of %s has %d bytes", stream, len(data))
 			}
-			return &tally{
+			return &Tally{
 				events: binary.BigEndian.Uint64(data), sum: int64(binary.BigEndian.Uint64(data[8:])), refused: binary.BigEndian.Uint64(data[16:]),
 			}, nil
 		},
@@ -108,43 +111,43 @@ func tallyFolding() command.Folding {
 	}
 }
 
-// add adds an amount, in as many events as wanted.
-type add struct {
-	amount int64
-	events int // 0: one
-	filler string
+// Add adds an amount to a Tally, in as many events as wanted.
+type Add struct {
+	Amount int64
+	Events int    // 0: one
+	Filler string // makes the payloads as large as wanted
 }
 
 // Decide is pure.
-func (a add) Decide(state domain.Aggregate, m domain.Moment) (domain.Verdict, error) {
-	t := state.(*tally)
+func (a Add) Decide(state domain.Aggregate, m domain.Moment) (domain.Verdict, error) {
+	t := state.(*Tally)
 	if t.events != m.Version {
 		return domain.Verdict{}, fmt.Errorf("decided on version %d of a state with %d events", m.Version, t.events)
 	}
-	if t.sum+a.amount*int64(max(1, a.events)) < 0 {
+	if t.sum+a.Amount*int64(max(1, a.Events)) < 0 {
 		decision := &domain.Decision{ID: domain.DecisionID(m.CommandID), Command: "add", Outcome: domain.OutcomeRefuse, Code: "NEGATIVE",
 			DecidedAt: m.Now, CustomerVersion: m.Version}
 		if t.refused > 0 {
 			return domain.Verdict{Repeats: t.refused, Decision: decision}, nil
 		}
-		return domain.Verdict{Events: []domain.NewEvent{{Payload: refused{a.amount, *decision}}}, Decision: decision}, nil
+		return domain.Verdict{Events: []domain.NewEvent{{Payload: refused{a.Amount, *decision}}}, Decision: decision}, nil
 	}
-	if a.amount == 0 {
+	if a.Amount == 0 {
 		return domain.Verdict{}, nil
 	}
-	fresh := domain.NewEvent{Payload: added{a.amount, a.filler}}
-	return domain.Verdict{Events: slices.Repeat([]domain.NewEvent{fresh}, max(1, a.events))}, nil
+	fresh := domain.NewEvent{Payload: added{a.Amount, a.Filler}}
+	return domain.Verdict{Events: slices.Repeat([]domain.NewEvent{fresh}, max(1, a.Events))}, nil
 }
 
-// reference is reference data that says nothing: tallies do not look at it.
-type reference struct{}
+// NoReference is reference data that says nothing: tallies do not look at it.
+type NoReference struct{}
 
-func (reference) Policy(time.Time) *domain.Policy           { return nil }
-func (reference) DeviceTypes(time.Time) *domain.DeviceTypes { return nil }
-func (reference) Title(string) (domain.Title, bool)         { return domain.Title{}, false }
-func (reference) WithdrawnFrom(string, string) (time.Time, bool) {
+func (NoReference) Policy(time.Time) *domain.Policy           { return nil }
+func (NoReference) DeviceTypes(time.Time) *domain.DeviceTypes { return nil }
+func (NoReference) Title(string) (domain.Title, bool)         { return domain.Title{}, false }
+func (NoReference) WithdrawnFrom(string, string) (time.Time, bool) {
 	return time.Time{}, false
 }
-func (reference) Versions(time.Time) domain.Versions {
+func (NoReference) Versions(time.Time) domain.Versions {
 	return domain.Versions{Policy: 7, Catalogue: "suite"}
 }

@@ -135,3 +135,6 @@ func (s *Store) LoseSnapshots() {
 func (s *Store) Snapshot(stream domain.StreamID) (command.Snapshot, bool) {
 	return s.loadSnapshot(stream)
 }
+
+// Head is the newest entry of a shard's log.
+func (s *Store) Head(shard int) domain.Head { return s.head(shard) }

@@ -1,0 +1,85 @@
+package command
+
+import (
+	"context"
+	"fmt"
+
+	"carryon/domain"
+)
+
+// Core is a shard of a writer that was not started, for tests that play its interleavings themselves.
+type Core struct {
+	w *Writer
+	s *shard
+}
+
+// NewCore takes a shard of a writer that is never started.
+func NewCore(w *Writer, shard int) *Core {
+	c := &Core{w: w, s: w.shards[shard].core}
+	c.s.start()
+	return c
+}
+
+// Job is something the shard wants done. Do does the I/O, and what it returns tells the shard.
+type Job struct {
+	Kind  string
+	Entry *domain.Entry // of a claim
+	Do    func(context.Context) (tell func())
+}
+
+// Step lets the shard decide and claim, and takes what it wants done.
+func (c *Core) Step() []Job {
+	c.s.step()
+	var jobs []Job
+	for _, t := range c.s.take(nil) {
+		switch t := t.(type) {
+		case answerTask:
+			t.p.done <- struct{}{}
+		case publishTask:
+		case pauseTask:
+			jobs = append(jobs, Job{Kind: "pause", Do: func(context.Context) func() { return t.then }})
+		case claimTask:
+			jobs = append(jobs, Job{Kind: "claim", Entry: t.entry, Do: c.w.job(c.s, t)})
+		default:
+			jobs = append(jobs, Job{Kind: fmt.Sprintf("%T", t), Do: c.w.job(c.s, t)})
+		}
+	}
+	return jobs
+}
+
+// Waiting is a submission that was given to a core.
+type Waiting struct{ p *pending }
+
+// Submit gives a command to the core.
+func (c *Core) Submit(ctx context.Context, sub Submission) *Waiting {
+	p := newCommand(ctx, sub)
+	c.s.submit(p)
+	return &Waiting{p}
+}
+
+// Load gives an authoritative read to the core.
+func (c *Core) Load(ctx context.Context, stream domain.StreamID) *Waiting {
+	p := newRead(ctx, stream)
+	c.s.submit(p)
+	return &Waiting{p}
+}
+
+// Abandon is the caller's leaving.
+func (c *Core) Abandon(w *Waiting) { c.s.abandon(w.p, context.Canceled) }
+
+// Stopped is why the shard is stopped, nil while it is at work.
+func (c *Core) Stopped() error { return c.s.ended }
+
+// Derived tells whether the histories are as far as the log is known.
+func (c *Core) Derived() bool { return c.s.derived >= c.s.head.Index }
+
+// Answer is the submission's answer, and false as long as there is none.
+func (w *Waiting) Answer() (Result, Version, error, bool) { //nolint:staticcheck // the answer's parts, as its caller sees them
+	select {
+	case <-w.p.done:
+		w.p.done <- struct{}{}
+		return w.p.result, w.p.version, w.p.err, true
+	default:
+		return Result{}, Version{}, nil, false
+	}
+}
