@@ -162,7 +162,7 @@ func titled(s *domain.Subject) string {
 	if name == "" {
 		name = s.TitleID
 	}
-	if s.Series != "" {
+	if s.Series != "" && !strings.HasPrefix(name, s.Series) { // most names of episodes say it all
 		return fmt.Sprintf("“%s” (%s, season %d, episode %d)", name, s.Series, s.Season, s.Episode)
 	}
 	return "“" + name + "”"
