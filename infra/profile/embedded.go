@@ -133,7 +133,7 @@ func (s *Embedded) openCommands(ctx context.Context) (err error) {
 	s.books = command.NewBooks(s.log, s.log, folding, customerShards)
 	s.app, err = command.NewApp(command.Dependencies{
 		Writer: s.writer, Books: s.books, Reference: s.reference, Vault: s.vault, Signer: s.keys,
-		Impact: s.models.impact(s.clock), Clock: s.clock, Logger: s.logger, Metrics: command.NewMetrics(s.registry),
+		Impact: s.impact(), Clock: s.clock, Logger: s.logger, Metrics: command.NewMetrics(s.registry),
 	})
 	if err != nil {
 		return err
@@ -143,6 +143,11 @@ func (s *Embedded) openCommands(ctx context.Context) (err error) {
 	}
 	s.onClose(func(context.Context) error { s.app.Close(); return nil })
 	return nil
+}
+
+func (s *Embedded) impact() command.Impact {
+	catalogue := func() query.Catalogue { return s.catalogue.Catalogue() }
+	return impact{query.Impact{Customers: s.models.customers, Reference: query.NewReferences(s.models.reference, catalogue), Clock: query.Clock(s.clock)}}
 }
 
 // closeWriters settles the claims that are under way, once.

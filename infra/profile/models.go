@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"carryon/command"
+	"carryon/domain"
 	"carryon/infra/sqlite/readmodel"
 	"carryon/projector"
+	"carryon/query"
 )
 
 // models are the read models of the embedded profile, each in a file of its own, and what keeps them up to date.
@@ -53,6 +56,12 @@ func (s *Embedded) openModels(ctx context.Context) (err error) {
 	if m.search, err = openModel(ctx, s, dir, "search", readmodel.OpenSearch); err != nil {
 		return err
 	}
+	access, err := readmodel.OpenAccessLog(ctx, filepath.Join(s.config.Data, "access.db"))
+	if err != nil {
+		return err
+	}
+	s.access = access
+	s.onClose(func(context.Context) error { return access.Close() })
 	m.runners = projector.Runners{
 		consume(s, metrics, projector.Reference{}, m.reference),
 		consume(s, metrics, projector.Customers{}, m.customers),
@@ -89,6 +98,17 @@ func consume[T projector.Tx](s *Embedded, metrics *projector.Metrics, p projecto
 	return projector.NewConsumer(projector.Config{Logger: s.logger}, p, store, s.shared, s.log, s.shards(), s.clock, metrics)
 }
 
-func (m *models) impact(clock command.Clock) command.Impact {
-	return nil
+// impact tells command handlers whom a withdrawal or a policy would touch.
+type impact struct{ models query.Impact }
+
+// WithdrawalImpact tells whose licences would end earlier.
+func (i impact) WithdrawalImpact(ctx context.Context, title string, countries []string, from time.Time) (command.Touched, error) {
+	t, err := i.models.Withdrawal(ctx, title, countries, from)
+	return command.Touched(t), err
+}
+
+// PolicyImpact tells who would be over a limit.
+func (i impact) PolicyImpact(ctx context.Context, policy *domain.Policy) (command.Touched, error) {
+	t, err := i.models.Policy(ctx, policy)
+	return command.Touched(t), err
 }
