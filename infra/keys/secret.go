@@ -65,8 +65,5 @@ func (s Secret) Key(purpose string) []byte {
 	return key
 }
 
-// String keeps the secret out of logs.
-func (s Secret) String() string { return "[secret]" }
-
-// GoString keeps the secret out of logs.
-func (s Secret) GoString() string { return "[secret]" }
+// Format keeps the secret out of logs, whatever the verb.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("[secret]")) }

@@ -65,7 +65,7 @@ func OpenSet(dir string, now command.Clock) (*Set, error) {
 	if len(s.order) > 0 {
 		return s, nil
 	}
-	if err := s.create(1); err != nil && !errors.Is(err, fs.ErrExist) {
+	if _, err := s.create(1); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("making the first key: %w", err)
 	}
 	return s, s.Reload()
@@ -74,32 +74,33 @@ func OpenSet(dir string, now command.Clock) (*Set, error) {
 // Add makes a new key, which signs from now on. Other processes have it when they reload.
 func (s *Set) Add() (id string, err error) {
 	for {
-		err := s.Reload()
-		if err == nil {
-			err = s.create(s.newest().number + 1)
+		if err := s.Reload(); err != nil {
+			return "", fmt.Errorf("adding a key: %w", err)
 		}
+		id, err := s.create(s.newest().number + 1)
 		switch {
 		case errors.Is(err, fs.ErrExist): // another process was faster
 			continue
 		case err != nil:
 			return "", fmt.Errorf("adding a key: %w", err)
 		}
-		return s.KeyID(), s.Reload()
+		return id, s.Reload()
 	}
 }
 
-func (s *Set) create(number int) error {
+func (s *Set) create(number int) (id string, err error) {
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return err
+		return "", err
 	}
+	id = keyID(public)
 	content, err := json.MarshalIndent(keyFile{
-		Algorithm: algorithm, ID: keyID(public), CreatedAt: s.now().UTC().Truncate(time.Microsecond), Seed: private.Seed(),
+		Algorithm: algorithm, ID: id, CreatedAt: s.now().UTC().Truncate(time.Microsecond), Seed: private.Seed(),
 	}, "", "  ")
 	if err != nil {
-		return err
+		return "", err
 	}
-	return createFile(filepath.Join(s.dir, strconv.Itoa(number)+suffix), append(content, '\n'))
+	return id, createFile(filepath.Join(s.dir, strconv.Itoa(number)+suffix), append(content, '\n'))
 }
 
 // keyID is the beginning of a hash of the public key.
