@@ -7,7 +7,7 @@ import (
 )
 
 // busyCustomer holds 30 active licences on two devices, with a past.
-func busyCustomer(b testing.TB) *world {
+func busyCustomer(b tb) *world {
 	w := newWorld()
 	w.plan(b, "premium", "DE")
 	for i := range 60 {

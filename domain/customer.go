@@ -22,7 +22,7 @@ type Customer struct {
 	country    string // home country
 	membership string // empty until a change is recorded: active
 
-	devices    []*device    // in the order in which they first came
+	devices    []*device    // in the order in which they last took a slot
 	licenses   []*license   // in the order of issue
 	contents   []*content   // by title
 	exceptions []*exception // in the order in which they were granted
@@ -117,16 +117,19 @@ func (c *Customer) prune() {
 	c.licenses = keep(c.licenses, func(l *license) bool { return l.rememberedUntil(RememberEnded) > now })
 	c.contents = change(c.contents, func(t *content) *content { return t.pruned(now) })
 	c.devices = change(c.devices, func(d *device) *device {
-		d = d.pruned(now)
-		if d.registered || d.blocked || len(d.downloads) > 0 || c.holdsAny(d.id) {
-			return d
+		if !c.remembers(d, now) {
+			return nil
 		}
-		return nil
+		return d.pruned(now)
 	})
 }
 
-func (c *Customer) holdsAny(device string) bool {
-	return slices.ContainsFunc(c.licenses, func(l *license) bool { return l.subject.DeviceID == device })
+// remembers tells whether anything of the device still counts: its slot, a block, a download, a licence.
+func (c *Customer) remembers(d *device, now instant) bool {
+	return d.registered || d.blocked || len(after(d.downloads, now.minus(RememberDeviceUses))) > 0 ||
+		slices.ContainsFunc(c.licenses, func(l *license) bool {
+			return l.subject.DeviceID == d.id && l.rememberedUntil(RememberEnded) > now
+		})
 }
 
 // pruneEnded bounds the number of ended licences, whatever their age.

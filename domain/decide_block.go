@@ -8,7 +8,7 @@ func (c *Customer) BlockDevice(m Moment, deviceID string, reason Reason) (Verdic
 	if err := checkReason(reason); err != nil {
 		return Verdict{}, err
 	}
-	d, err := c.findDevice(deviceID)
+	d, err := c.findDevice(m, deviceID)
 	if err != nil || d.blocked {
 		return Verdict{}, err
 	}
@@ -20,7 +20,7 @@ func (c *Customer) UnblockDevice(m Moment, deviceID string, reason Reason) (Verd
 	if err := checkReason(reason); err != nil {
 		return Verdict{}, err
 	}
-	d, err := c.findDevice(deviceID)
+	d, err := c.findDevice(m, deviceID)
 	if err != nil || !d.blocked {
 		return Verdict{}, err
 	}

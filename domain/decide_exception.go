@@ -75,7 +75,7 @@ func (c *Customer) WithdrawException(m Moment, exceptionID string, reason Reason
 		return Verdict{}, err
 	}
 	i := c.exceptionAt(exceptionID)
-	if i < 0 {
+	if i < 0 || c.exceptions[i].rememberedUntil() <= instantOf(m.Now) {
 		return Verdict{}, fmt.Errorf("exception %s of customer %s: %w", exceptionID, c.id, ErrNotFound)
 	}
 	if !c.exceptions[i].open(instantOf(m.Now)) {

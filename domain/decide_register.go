@@ -58,8 +58,9 @@ func (c *Customer) hearRegister(m Moment, r RegisterRequest) (*registerHearing, 
 		if r.Replaces == r.DeviceID {
 			return nil, &FieldError{Field: "replaces", Problem: "is the device itself"}
 		}
-		if replaces = c.device(r.Replaces); replaces == nil {
-			return nil, fmt.Errorf("device %s of customer %s, which is to be replaced: %w", r.Replaces, c.id, ErrNotFound)
+		var err error
+		if replaces, err = c.findDevice(m, r.Replaces); err != nil {
+			return nil, fmt.Errorf("replacing: %w", err)
 		}
 	}
 	books := c
@@ -72,6 +73,7 @@ func (c *Customer) hearRegister(m Moment, r RegisterRequest) (*registerHearing, 
 		books = c.withoutDevice(m, h.removal)
 	}
 	h.hearing = books.hear(m, CommandRegisterDevice, Request{DeviceID: r.DeviceID, DeviceType: r.DeviceType, Replaces: r.Replaces})
+	h.replacing, h.swapping = h.replaced != nil, h.replaced != nil && h.removal.CountsAsReplacement
 	kind, known := h.aboutDevice(r.DeviceType)
 	h.kindKnown, h.subject.Country = known, c.country
 

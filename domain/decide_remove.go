@@ -14,7 +14,7 @@ func (c *Customer) RemoveDevice(m Moment, deviceID string, reason *Reason) (Verd
 			return Verdict{}, err
 		}
 	}
-	d, err := c.findDevice(deviceID)
+	d, err := c.findDevice(m, deviceID)
 	if err != nil || !d.registered {
 		return Verdict{}, err
 	}

@@ -406,7 +406,7 @@ var actions = []row{
 }
 
 // withdraw decides a withdrawal in the title's own stream.
-func (w *world) withdraw(t testing.TB, title string, r WithdrawRequest) {
+func (w *world) withdraw(t tb, title string, r WithdrawRequest) {
 	t.Helper()
 	books, ok := w.withdrawn[title]
 	if !ok {

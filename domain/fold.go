@@ -156,20 +156,34 @@ func (l *license) playStarted(p *PlaybackStarted, recorded instant) {
 	}
 }
 
+// deviceRegistered gives a slot, or changes what is known of a device. A device that comes back stands last and begins
+// anew, as one that was forgotten does; only a block and the downloads of the month stay with it.
 func (c *Customer) deviceRegistered(p *DeviceRegistered, recorded instant) {
-	if c.deviceAt(p.DeviceID) < 0 {
-		c.devices = added(c.devices, &device{id: p.DeviceID})
+	var d device
+	i := c.deviceAt(p.DeviceID)
+	if i >= 0 {
+		d = *c.devices[i]
 	}
-	c.changeDevice(p.DeviceID, func(d *device) {
-		d.kind, d.family, d.unknown = p.DeviceType, p.DeviceFamily, p.UnknownType
-		if p.Name != "" {
-			d.name, d.nameDigest = p.Name, p.NameDigest
+	stays := d.registered
+	if !stays {
+		d = device{
+			id: p.DeviceID, registered: true, registeredAt: recorded, blocked: d.blocked, blockedAt: d.blockedAt, blockReason: d.blockReason,
+			downloads: d.downloads,
 		}
-		if !d.registered {
-			d.registered, d.registeredAt, d.replacedBy = true, recorded, ""
-			c.swapped(swap{at: recorded})
-		}
-	})
+	}
+	d.kind, d.family, d.unknown = p.DeviceType, p.DeviceFamily, p.UnknownType
+	if p.Name != "" {
+		d.name, d.nameDigest = p.Name, p.NameDigest
+	}
+	switch {
+	case stays:
+		c.devices = with(c.devices, i, &d)
+		return
+	case i >= 0:
+		c.devices = without(c.devices, i)
+	}
+	c.devices = added(c.devices, &d)
+	c.swapped(swap{at: recorded})
 }
 
 // deviceRemoved frees the slot. The licences of the device that their own terms would let live end with it, whether or

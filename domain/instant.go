@@ -32,9 +32,9 @@ func (i instant) time() time.Time {
 	return time.UnixMicro(int64(i)).UTC()
 }
 
-// pointer is nil for "none".
+// pointer is nil for "none", and for the end of time.
 func (i instant) pointer() *time.Time {
-	if i == 0 {
+	if i == 0 || i == endOfTime {
 		return nil
 	}
 	t := i.time()

@@ -8,7 +8,7 @@ import (
 
 // The same refusal on unchanged state is answered from the recorded one instead of being written again. So the state
 // remembers what was refused since anything else happened. Two refusals are the same when the request, the versions
-// that were read, and each rule's outcome and numbers are.
+// that were read, and what each rule says are.
 type refusal struct {
 	digest [2]uint64
 	seq    uint64 // of the LicenseDenied
@@ -64,6 +64,11 @@ func refusalDigest(d *Decision) [2]uint64 {
 		number(rule.Used)
 		number(rule.Limit)
 		b = binary.AppendVarint(b, int64(instantAt(rule.ResetsAt)))
+		text(rule.Detail)
+		for j := range rule.HeldBy {
+			text(rule.HeldBy[j].ID)
+			b = binary.AppendVarint(b, int64(instantAt(rule.HeldBy[j].Until)))
+		}
 	}
 	sum := sha256.Sum256(b)
 	return [2]uint64{binary.LittleEndian.Uint64(sum[:8]), binary.LittleEndian.Uint64(sum[8:16])}

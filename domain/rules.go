@@ -30,6 +30,9 @@ type hearing struct {
 	known   bool // the title is in the catalogue
 	country string
 	window  Window // that is open; of a title that is known
+
+	replacing bool // the request removes a device
+	swapping  bool // and that counts as a replacement
 }
 
 func (c *Customer) hear(m Moment, command string, request Request) *hearing {

@@ -1,8 +1,14 @@
 package domain
 
-import "slices"
+import (
+	"math"
+	"slices"
+)
 
-const replacementPeriod Seconds = 30 * 24 * 3600
+const (
+	replacementPeriod Seconds = 30 * 24 * 3600
+	endless           Seconds = math.MaxInt64
+)
 
 // deviceBlocked: a blocked device gets nothing, neither does one that comes in place of a blocked one.
 func (h *hearing) deviceBlocked(d *device) {
@@ -73,10 +79,15 @@ func (h *hearing) slot(d *device) {
 	}
 	ends := make([]instant, 0, used)
 	for _, other := range h.c.devices {
-		if holds, until := h.c.holdsSlot(other, h.policy, h.ref, h.now); holds && other.id != h.subject.DeviceID {
-			r.HeldBy = append(r.HeldBy, Holder{Kind: ScopeDevice, ID: other.id, Until: until.pointer()})
-			ends = append(ends, until)
+		holds, until := h.c.holdsSlot(other, h.policy, h.ref, h.now)
+		if !holds || other.id == h.subject.DeviceID {
+			continue
 		}
+		if h.replacing && other.id == h.decision.Request.Replaces {
+			until = h.c.licensesPend(other, h.ref, h.now, endless) // its removal comes with the request, whenever that is made
+		}
+		r.HeldBy = append(r.HeldBy, Holder{Kind: ScopeDevice, ID: other.id, Until: until.pointer()})
+		ends = append(ends, until)
 	}
 	r.ResetsAt = h.moment(freeAt(ends, used-limit.Max))
 	h.refuse(r)
@@ -91,7 +102,13 @@ func (c *Customer) holdsSlot(d *device, policy *Policy, ref Reference, now insta
 	if policy.General.SlotFreedOn != SlotFreedOnConfirmation {
 		return false, 0
 	}
-	memory := policy.endedLicenseMemory()
+	until := c.licensesPend(d, ref, now, policy.endedLicenseMemory())
+	return until != 0, until
+}
+
+// licensesPend is when the last licence of a removed device that may still be there has run out or is forgotten: 0 when
+// none is there.
+func (c *Customer) licensesPend(d *device, ref Reference, now instant, memory Seconds) instant {
 	until := instant(0)
 	for _, l := range c.licenses {
 		if l.subject.DeviceID != d.id || l.endedAt == 0 || l.removal != RemovalPending {
@@ -99,11 +116,14 @@ func (c *Customer) holdsSlot(d *device, policy *Policy, ref Reference, now insta
 		}
 		end := l.ending(ref)
 		end.limit(l.endedAt.plus(memory), "")
-		if !end.passed(now) {
+		switch {
+		case end.at == 0:
+			return endOfTime
+		case !end.passed(now):
 			until = max(until, end.at)
 		}
 	}
-	return until != 0, until
+	return until
 }
 
 // endedLicenseMemory is how long after its end a licence can be asked about: what the policy says, as far as the state
@@ -130,10 +150,18 @@ func (h *hearing) replacements(d *device) {
 		return
 	}
 	if !h.limit(r, used, limit, "general") {
-		r.ResetsAt = h.moment(h.c.replacementFree(h.now, used))
+		if r.Outcome == RuleWarn {
+			r.Detail = left(limit.Max-used-1, 0, nil)
+		}
 		return
 	}
-	r.ResetsAt = h.moment(h.c.replacementFree(h.now, limit.Max))
+	free := h.c.replacementFree(h.now, limit.Max)
+	if !h.swapping { // else the removal comes with the request, whenever that is made
+		if forgotten := h.c.removalsLeave(h.now); free == 0 || forgotten < free {
+			free = forgotten
+		}
+	}
+	r.ResetsAt = h.moment(free)
 	h.refuse(r)
 }
 
@@ -154,14 +182,19 @@ func (c *Customer) replaced(now instant) (used, open int64) {
 	return used, open
 }
 
-// replacementFree is when fewer than that many replacements are counted, or no removal waits for its device any more.
+// replacementFree is when fewer than that many replacements are counted.
 func (c *Customer) replacementFree(now instant, limit int64) instant {
+	return c.swapsLeave(now, func(then instant) bool { used, _ := c.replaced(then); return used < limit })
+}
+
+// removalsLeave is when no removal waits for its device any more.
+func (c *Customer) removalsLeave(now instant) instant {
+	return c.swapsLeave(now, func(then instant) bool { _, open := c.replaced(then); return open == 0 })
+}
+
+func (c *Customer) swapsLeave(now instant, enough func(instant) bool) instant {
 	for _, s := range c.swaps {
-		then := s.at.plus(replacementPeriod)
-		if !s.removal || then <= now {
-			continue
-		}
-		if used, open := c.replaced(then); used < limit || open == 0 {
+		if then := s.at.plus(replacementPeriod); then > now && enough(then) {
 			return then
 		}
 	}

@@ -7,7 +7,7 @@ func (c *Customer) Summary(ref Reference, now time.Time) Summary {
 	s := &summing{c: c, ref: ref, policy: ref.Policy(now), now: instantOf(now)}
 	v := Summary{
 		CustomerID: c.id, Version: c.seq, AsOf: now, Plan: c.plan, Country: c.country, Membership: c.Membership(),
-		Devices: s.slots(), Flags: c.flags(),
+		Devices: s.slots(), Flags: s.flags(),
 	}
 	v.Counters = append(v.Counters, v.Devices, s.replacements())
 	for _, d := range c.devices {
@@ -164,12 +164,16 @@ func nextFree(ends []instant, used int64, limit *int64) *time.Time {
 	return free.pointer()
 }
 
-func (c *Customer) flags() []string {
+func (s *summing) flags() []string {
 	var open, suspect, blocked, unknown bool
-	for _, l := range c.licenses {
-		open = open || l.basis == BasisFailOpen
+	memory := s.policy.endedLicenseMemory()
+	for _, l := range s.c.licenses {
+		open = open || l.basis == BasisFailOpen && l.rememberedUntil(memory) > s.now
 	}
-	for _, d := range c.devices {
+	for _, d := range s.c.devices {
+		if !s.c.remembers(d, s.now) {
+			continue
+		}
 		suspect = suspect || d.clockSuspect
 		blocked = blocked || d.blocked
 		unknown = unknown || d.registered && d.unknown

@@ -67,12 +67,13 @@ func (c *Customer) findLicense(m Moment, id string) (*license, error) {
 	return l, nil
 }
 
-func (c *Customer) findDevice(id string) (*device, error) {
+// findDevice finds a device that the books still know: one that was removed is known as long as something of it counts.
+func (c *Customer) findDevice(m Moment, id string) (*device, error) {
 	if err := CheckID("device_id", id); err != nil {
 		return nil, err
 	}
 	d := c.device(id)
-	if d == nil {
+	if d == nil || !c.remembers(d, instantOf(m.Now)) {
 		return nil, fmt.Errorf("device %s of customer %s: %w", id, c.id, ErrNotFound)
 	}
 	return d, nil

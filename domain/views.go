@@ -107,13 +107,15 @@ const (
 	FlagUnknownType  = "unknown_device_type"
 )
 
-// Devices are the devices, in the order in which they first came.
+// Devices are the devices that the books remember, in the order in which they last took a slot.
 func (c *Customer) Devices(ref Reference, now time.Time) []DeviceView {
 	at := instantOf(now)
 	policy := ref.Policy(now)
-	views := make([]DeviceView, len(c.devices))
-	for i, d := range c.devices {
-		views[i] = c.deviceView(d, policy, ref, at)
+	views := make([]DeviceView, 0, len(c.devices))
+	for _, d := range c.devices {
+		if c.remembers(d, at) {
+			views = append(views, c.deviceView(d, policy, ref, at))
+		}
 	}
 	return views
 }
@@ -142,10 +144,12 @@ func (c *Customer) deviceView(d *device, policy *Policy, ref Reference, now inst
 
 // Licenses are the licences that the books remember, in the order of issue.
 func (c *Customer) Licenses(ref Reference, now time.Time) []LicenseView {
-	at := instantOf(now)
-	views := make([]LicenseView, len(c.licenses))
-	for i, l := range c.licenses {
-		views[i] = c.licenseView(l, ref, at)
+	at, memory := instantOf(now), ref.Policy(now).endedLicenseMemory()
+	views := make([]LicenseView, 0, len(c.licenses))
+	for _, l := range c.licenses {
+		if l.rememberedUntil(memory) > at {
+			views = append(views, c.licenseView(l, ref, at))
+		}
 	}
 	return views
 }
@@ -153,7 +157,7 @@ func (c *Customer) Licenses(ref Reference, now time.Time) []LicenseView {
 // License is one licence, if the books remember it.
 func (c *Customer) License(id string, ref Reference, now time.Time) (LicenseView, bool) {
 	l := c.license(id)
-	if l == nil {
+	if l == nil || l.rememberedUntil(ref.Policy(now).endedLicenseMemory()) <= instantOf(now) {
 		return LicenseView{}, false
 	}
 	return c.licenseView(l, ref, instantOf(now)), true
@@ -205,12 +209,15 @@ func (l *license) remaining(ref Reference, now instant) (licence, playback *Seco
 // Exceptions are the exceptions that the books remember, in the order in which they were granted.
 func (c *Customer) Exceptions(now time.Time) []ExceptionView {
 	at := instantOf(now)
-	views := make([]ExceptionView, len(c.exceptions))
-	for i, x := range c.exceptions {
-		views[i] = ExceptionView{
+	views := make([]ExceptionView, 0, len(c.exceptions))
+	for _, x := range c.exceptions {
+		if x.rememberedUntil() <= at {
+			continue
+		}
+		views = append(views, ExceptionView{
 			ExceptionID: x.id, Code: x.code, Scope: x.scope, Uses: x.uses, UsesLeft: x.usesLeft, Status: x.status(at),
 			GrantedAt: x.grantedAt.time(), ExpiresAt: x.expiresAt.pointer(), ClosedAt: x.closedAt.pointer(), Reason: x.reason,
-		}
+		})
 	}
 	return views
 }

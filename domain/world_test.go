@@ -6,9 +6,16 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"testing"
+
 	"time"
 )
+
+// tb is what the helpers need of a test, a benchmark or a random one.
+type tb interface {
+	Helper()
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
 
 // world is everything around a customer's books in a test: a clock, documents, a catalogue, and the history that the
 // commands write. It is the Reference of its decisions.
@@ -69,7 +76,7 @@ func (w *world) as(role Role, f func()) {
 }
 
 // record writes a verdict's events down and folds them from their bytes, as a restart would.
-func (w *world) record(t testing.TB, m Moment, v Verdict) []Event {
+func (w *world) record(t tb, m Moment, v Verdict) []Event {
 	t.Helper()
 	var events []Event
 	for i, n := range v.Events {
@@ -94,7 +101,7 @@ func (w *world) record(t testing.TB, m Moment, v Verdict) []Event {
 }
 
 // do decides a command and records what comes of it.
-func (w *world) do(t testing.TB, decide func(*Customer, Moment) (Verdict, error)) (Verdict, []Event) {
+func (w *world) do(t tb, decide func(*Customer, Moment) (Verdict, error)) (Verdict, []Event) {
 	t.Helper()
 	m := w.moment()
 	v, err := decide(w.books, m)
@@ -104,7 +111,7 @@ func (w *world) do(t testing.TB, decide func(*Customer, Moment) (Verdict, error)
 	return v, w.record(t, m, v)
 }
 
-func (w *world) plan(t testing.TB, plan, country string) {
+func (w *world) plan(t tb, plan, country string) {
 	t.Helper()
 	w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.ChangePlan(m, plan, country) })
 }
@@ -113,13 +120,13 @@ func (w *world) ask(device, title string) AcquireRequest {
 	return AcquireRequest{DeviceID: device, DeviceType: "iphone", TitleID: title, KeyID: "k1"}
 }
 
-func (w *world) acquire(t testing.TB, r AcquireRequest) (Verdict, []Event) {
+func (w *world) acquire(t tb, r AcquireRequest) (Verdict, []Event) {
 	t.Helper()
 	return w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.Acquire(m, r) })
 }
 
 // granted acquires and returns the licence.
-func (w *world) granted(t testing.TB, device, title string) string {
+func (w *world) granted(t tb, device, title string) string {
 	t.Helper()
 	v, events := w.acquire(t, w.ask(device, title))
 	if v.Decision.Outcome != OutcomeGrant {
@@ -134,7 +141,7 @@ func (w *world) granted(t testing.TB, device, title string) string {
 	return ""
 }
 
-func payload(t testing.TB, e *Event) Payload {
+func payload(t tb, e *Event) Payload {
 	t.Helper()
 	p, err := e.Data()
 	if err != nil {
@@ -194,7 +201,7 @@ func remedyText(r Remedy) string {
 	return s + " by " + string(r.Who)
 }
 
-func asJSON(t testing.TB, v any) string {
+func asJSON(t tb, v any) string {
 	t.Helper()
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -203,7 +210,7 @@ func asJSON(t testing.TB, v any) string {
 	return string(b)
 }
 
-func marshalled(t testing.TB, a Aggregate) []byte {
+func marshalled(t tb, a Aggregate) []byte {
 	t.Helper()
 	b, err := a.MarshalBinary()
 	if err != nil {
@@ -213,7 +220,7 @@ func marshalled(t testing.TB, a Aggregate) []byte {
 }
 
 // replayed is the fold of a history.
-func replayed(t testing.TB, id string, history []Event) *Customer {
+func replayed(t tb, id string, history []Event) *Customer {
 	t.Helper()
 	c := NewCustomer(id)
 	for i := range history {
@@ -224,7 +231,7 @@ func replayed(t testing.TB, id string, history []Event) *Customer {
 	return c
 }
 
-func sameState(t testing.TB, what string, got, want Aggregate) {
+func sameState(t tb, what string, got, want Aggregate) {
 	t.Helper()
 	if !bytes.Equal(marshalled(t, got), marshalled(t, want)) {
 		t.Fatalf("%s: the states differ:\n got %s\nwant %s", what, dump(got), dump(want))
