@@ -92,7 +92,7 @@ func (c *Consumer[T]) look(ctx context.Context, s *shardState) (Outcome, error) 
 		return c.judge(s, Failed, fmt.Errorf("reading the checkpoints: %w", err))
 	}
 	last, heard := checkpoints[s.shard], s.heardOf()
-	s.forget()
+	s.ready, s.known = nil, false
 	s.moveTo(last)
 	head, entries, err := c.readFrom(ctx, s.shard, last)
 	if err == nil {
@@ -181,6 +181,7 @@ func (c *Consumer[T]) gather(ctx context.Context, s *shardState) ([]*domain.Entr
 // only the log itself says whether history differs.
 func (c *Consumer[T]) suspectMessage(ctx context.Context, s *shardState) error {
 	c.metrics.brokenChain(c.Name(), s.shard)
+	s.forget()
 	_, err := c.look(ctx, s)
 	return err
 }

@@ -32,19 +32,42 @@ func running(t *testing.T, f *fixture, during func()) (result error) {
 	return result
 }
 
+// pass lets a bubble's time pass.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
 // failing makes a store fail until it is healed, and counts.
 type failing struct {
 	*readmodel.Store
+	mu       sync.Mutex
 	err      error
 	attempts int
 }
 
 func (s *failing) Begin(ctx context.Context, shard int) (*readmodel.Tx, error) {
+	s.mu.Lock()
 	s.attempts++
-	if s.err != nil {
-		return nil, s.err
+	err := s.err
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
 	}
 	return s.Store.Begin(ctx, shard)
+}
+
+// since counts the attempts after an earlier count.
+func (s *failing) since(before int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.attempts - before
+}
+
+func (s *failing) heal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = nil
 }
 
 func TestAnOfferedEntryIsAppliedAtOnce(t *testing.T) {
@@ -77,7 +100,7 @@ func checkALostMessageCostsNoMoreThanAQuietMoment(t *testing.T) {
 	_ = running(t, f, func() {
 		for range 20 {
 			f.journal.claim(1, "a")
-			time.Sleep(1200 * time.Millisecond) // a second and its fifth
+			pass(1200 * time.Millisecond) // a second and its fifth
 			synctest.Wait()
 			if f.applied(1) != uint64(len(f.journal.entries[1])) {
 				t.Fatalf("applied up to %d of %d", f.applied(1), len(f.journal.entries[1]))
@@ -95,9 +118,9 @@ func checkAQuietShardIsLookedAtRarely(t *testing.T) {
 	f := newFixture(projector.Config{QuietMin: 100 * time.Millisecond, QuietMax: 2 * time.Second}, counting{}, nil)
 	f.journal.claim(0, "a")
 	_ = running(t, f, func() {
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		before := f.journal.readCount()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		if looks := f.journal.readCount() - before; looks < 2*25 || looks > 2*38 {
 			t.Errorf("two shards were looked at %d times in a minute, want about 60", looks)
 		}
@@ -117,21 +140,21 @@ func checkPausesAfterFailuresGrowAndAreBounded(t *testing.T) {
 	e := f.journal.claim(1, "a")
 	_ = running(t, f, func() {
 		f.Offer(e)
-		time.Sleep(time.Second)
-		if store.attempts < 3 || store.attempts > 8 {
-			t.Errorf("%d attempts in the first second", store.attempts)
+		pass(time.Second)
+		if attempts := store.since(0); attempts < 3 || attempts > 8 {
+			t.Errorf("%d attempts in the first second", attempts)
 		}
-		time.Sleep(30 * time.Second)
-		before := store.attempts
-		time.Sleep(time.Minute)
-		if attempts := store.attempts - before; attempts < 10 || attempts > 15 {
+		pass(30 * time.Second)
+		before := store.since(0)
+		pass(time.Minute)
+		if attempts := store.since(before); attempts < 10 || attempts > 15 {
 			t.Errorf("%d attempts in a minute, want about 12", attempts)
 		}
 		if status := f.Status()[0]; status.Err == "" || status.LagEntries != 1 {
 			t.Errorf("the status does not tell: %+v", status)
 		}
-		store.err = nil
-		time.Sleep(6 * time.Second)
+		store.heal()
+		pass(6 * time.Second)
 		if f.applied(1) != 1 || f.Status()[0].Err != "" {
 			t.Errorf("not applied after the store was healed: %+v", f.Status()[0])
 		}
@@ -152,11 +175,11 @@ func checkAStoppedShardHoldsNoOtherAndIsReportedInTheEnd(t *testing.T) {
 		f.journal.claim(1, "a")
 	}
 	err := running(t, f, func() {
-		time.Sleep(time.Second)
+		pass(time.Second)
 		f.journal.mu.Lock()
 		f.journal.entries[1] = f.journal.entries[1][:3]
 		f.journal.mu.Unlock()
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		e := f.journal.claim(0, "b")
 		f.Offer(e)
 		synctest.Wait()

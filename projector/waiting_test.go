@@ -39,7 +39,7 @@ func TestManyWhoWaitShareOneReadingOfTheCheckpoints(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		if reads := store.reads.Load(); reads < 15 || reads > 60 {
 			t.Errorf("200 who wait read the checkpoints %d times in two seconds", reads)
 		}
@@ -101,8 +101,9 @@ func TestAWaitForAVersionEndsWhenTheRowsShowIt(t *testing.T) {
 		}
 		results := make(map[uint64]chan error)
 		for version := uint64(1); version <= 4; version++ {
-			results[version] = make(chan error, 1)
-			go func() { results[version] <- f.Waiter().WaitForVersion(t.Context(), "customer/a", version, shown) }()
+			result := make(chan error, 1)
+			results[version] = result
+			go func() { result <- f.Waiter().WaitForVersion(t.Context(), "customer/a", version, shown) }()
 		}
 		for version := uint64(1); version <= 4; version++ {
 			synctest.Wait()
