@@ -51,11 +51,9 @@ func (d demoCommand) Run(r *run) error {
 	} else if err := d.makeHistory(r, system, clock); err != nil {
 		return err
 	}
-	show := newProgress(r.Err, "read models", "entries", 0)
-	if err := system.CatchUp(r.ctx, func(done, total int64) { show.Set(done) }); err != nil {
+	if err := r.catchUp(system); err != nil {
 		return err
 	}
-	show.Done()
 	if d.NoServe {
 		return nil
 	}

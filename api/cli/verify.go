@@ -34,11 +34,9 @@ func (v verifyCommand) Run(r *run) error {
 	}
 	defer r.close(system)
 	if v.CatchUp {
-		show := newProgress(r.Err, "catching up", "entries", 0)
-		if err := system.CatchUp(r.ctx, func(done, total int64) { show.Set(done) }); err != nil {
+		if err := r.catchUp(system); err != nil {
 			return err
 		}
-		show.Done()
 	}
 	var found []error
 	if v.Journal != "" {
@@ -62,6 +60,21 @@ func (v verifyCommand) Run(r *run) error {
 		found = append(found, fmt.Errorf("the audit is not clean: %w", ErrFound))
 	}
 	return errors.Join(found...)
+}
+
+// catchUp runs the projectors up to the tails, and shows how far they are.
+func (r *run) catchUp(system System) error {
+	var show progress
+	err := system.CatchUp(r.ctx, func(done, total int64) {
+		if show == nil {
+			show = newProgress(r.Err, "building read models", "entries", total)
+		}
+		show.Set(done)
+	})
+	if show != nil {
+		show.Done()
+	}
+	return err
 }
 
 // checkJournal looks for every acknowledged command at the version that was acknowledged.
