@@ -51,7 +51,7 @@ func (c *Connection) before(ctx context.Context, call Call) (Fault, error) {
 	switch {
 	case c.severed.Load():
 		return fault, c.fail(call, errSevered)
-	case ctx.Err() != nil:
+	case fault == None && ctx.Err() != nil:
 		return fault, c.fail(call, ctx.Err())
 	case fault == Unavailable:
 		return fault, c.fail(call, errors.New("injected"))
