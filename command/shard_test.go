@@ -1,0 +1,104 @@
+package command
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"carryon/domain"
+)
+
+func entryOf(index uint64, payload int) *domain.Entry {
+	return &domain.Entry{Index: index, Events: []domain.Event{{Stream: "customer/a", Seq: index, Payload: make([]byte, payload)}}}
+}
+
+func TestRecentEntriesStayWithinTheirLimitAndLeaveViewsAlone(t *testing.T) {
+	t.Parallel()
+	r := recentEntries{limit: 50_000}
+	random := rand.New(rand.NewPCG(1, 2))
+	type seen struct {
+		view        []*domain.Entry
+		first, last uint64
+	}
+	var views []seen
+	for index := uint64(1); index <= 500; index++ {
+		r.add(entryOf(index, random.IntN(4000)))
+		if r.bytes > r.limit && len(r.entries) > 1 {
+			t.Fatalf("%d bytes in %d entries", r.bytes, len(r.entries))
+		}
+		v := r.view()
+		views = append(views, seen{v, v[0].Index, index})
+		if got, ok := r.events(eventsRequest{stream: "customer/a", seq: index, count: 1, index: index}); !ok || got[0].Seq != index {
+			t.Fatalf("the newest event: %+v, %v", got, ok)
+		}
+		if _, ok := r.events(eventsRequest{stream: "customer/a", seq: index, count: 2, index: index}); ok {
+			t.Fatal("found more events than there are")
+		}
+		if _, ok := r.events(eventsRequest{stream: "customer/a", seq: 1, count: 1}); ok {
+			t.Fatal("found events without knowing their entry")
+		}
+		if from := r.from(index + 1); len(from) != 0 {
+			t.Fatalf("%d entries after the newest", len(from))
+		}
+	}
+	for _, v := range views {
+		if v.view[0].Index != v.first || v.view[len(v.view)-1].Index != v.last || uint64(len(v.view)) != v.last-v.first+1 {
+			t.Fatalf("the view of %d to %d has changed", v.first, v.last)
+		}
+	}
+}
+
+// The ring of loaded streams keeps the order of use.
+func TestStreamsAreKeptInOrderOfUse(t *testing.T) {
+	t.Parallel()
+	s := &shard{streams: make(map[domain.StreamID]*stream)}
+	var want []domain.StreamID // oldest first
+	random := rand.New(rand.NewPCG(3, 4))
+	for range 3000 {
+		id := domain.StreamID(fmt.Sprint(random.IntN(12)))
+		st := s.use(id)
+		at := slices.Index(want, id)
+		if at >= 0 {
+			want = slices.Delete(want, at, at+1)
+		}
+		switch {
+		case at < 0:
+			s.link(st)
+		case random.IntN(3) == 0:
+			s.unlink(st)
+			delete(s.streams, id)
+			checkRing(t, s, want)
+			continue
+		}
+		want = append(want, id)
+		checkRing(t, s, want)
+	}
+}
+
+func checkRing(t *testing.T, s *shard, want []domain.StreamID) {
+	t.Helper()
+	var got []domain.StreamID
+	if s.newest != nil {
+		for st := s.newest.newer; ; st = st.newer {
+			got = append(got, st.id)
+			if st == s.newest {
+				break
+			}
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Fatalf("the ring is %v, want %v", got, want)
+	}
+}
+
+func TestPausesGrowUpToALimit(t *testing.T) {
+	t.Parallel()
+	s := &shard{cfg: WriterConfig{}.withDefaults(), random: rand.New(rand.NewPCG(1, 1))}
+	for n := 1; n < 100; n++ {
+		whole := min(s.cfg.BackoffMax, s.cfg.BackoffMin<<min(n-1, 20))
+		if d := s.backoff(n); d < whole/2 || d > whole {
+			t.Fatalf("pause %d is %s, want between %s and %s", n, d, whole/2, whole)
+		}
+	}
+}
