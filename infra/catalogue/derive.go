@@ -3,9 +3,8 @@ package catalogue
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"fmt"
+	"math/rand/v2"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,6 +21,11 @@ import (
 func draw(what, id string, n uint64) uint64 {
 	sum := sha256.Sum256([]byte(what + "\x00" + id))
 	return binary.BigEndian.Uint64(sum[:8]) % n
+}
+
+// chances are many numbers that depend on what is drawn for whom.
+func chances(what, id string) *rand.ChaCha8 {
+	return rand.NewChaCha8(sha256.Sum256([]byte(what + "\x00" + id)))
 }
 
 // studioOf shares the works out among the studios of the default policy.
@@ -50,10 +54,20 @@ var markets = []string{
 	"SG", "TH", "TR", "TW", "US", "VN", "ZA",
 }
 
+// origins are the markets by the names that the file calls them. A title of several countries is of the first.
 var origins = map[string]string{
-	"United States": "US", "India": "IN", "United Kingdom": "GB", "Canada": "CA", "Japan": "JP", "France": "FR", "South Korea": "KR",
-	"Spain": "ES", "Mexico": "MX", "Australia": "AU", "Turkey": "TR", "Germany": "DE", "Brazil": "BR", "Italy": "IT", "Nigeria": "NG",
-	"Egypt": "EG", "Indonesia": "ID", "Poland": "PL", "Argentina": "AR", "Colombia": "CO", "Thailand": "TH", "Taiwan": "TW",
+	"Argentina": "AR", "Austria": "AT", "Australia": "AU", "Belgium": "BE", "Brazil": "BR", "Canada": "CA", "Switzerland": "CH",
+	"Chile": "CL", "Colombia": "CO", "Czech Republic": "CZ", "Germany": "DE", "West Germany": "DE", "Denmark": "DK", "Egypt": "EG",
+	"Spain": "ES", "Finland": "FI", "France": "FR", "United Kingdom": "GB", "Greece": "GR", "Hong Kong": "HK", "Hungary": "HU",
+	"Indonesia": "ID", "Ireland": "IE", "Israel": "IL", "India": "IN", "Italy": "IT", "Japan": "JP", "South Korea": "KR", "Korea": "KR",
+	"Mexico": "MX", "Malaysia": "MY", "Nigeria": "NG", "Netherlands": "NL", "Norway": "NO", "New Zealand": "NZ", "Peru": "PE",
+	"Philippines": "PH", "Poland": "PL", "Portugal": "PT", "Romania": "RO", "Saudi Arabia": "SA", "Sweden": "SE", "Singapore": "SG",
+	"Thailand": "TH", "Turkey": "TR", "Taiwan": "TW", "United States": "US", "Vietnam": "VN", "South Africa": "ZA",
+}
+
+func originOf(countries string) string {
+	first, _, _ := strings.Cut(countries, ",")
+	return origins[strings.TrimSpace(first)]
 }
 
 // fixed is the moment that windows are derived around: no clock is read, so a catalogue has one content.
@@ -65,9 +79,9 @@ func windowsOf(id, origin, global string) []domain.Window {
 	case global == "true":
 		return []domain.Window{{}}
 	case global == "false":
-		return []domain.Window{{Countries: someCountries(id, origins[origin], 85)}}
+		return []domain.Window{{Countries: someCountries(id, originOf(origin), 85)}}
 	case n < 8:
-		return []domain.Window{{Countries: someCountries(id, origins[origin], 35)}}
+		return []domain.Window{{Countries: someCountries(id, originOf(origin), 35)}}
 	case n < 15: // ended
 		return []domain.Window{{To: fixed.AddDate(0, 0, -int(draw("ended", id, 700)))}}
 	case n < 18: // ends
@@ -85,8 +99,9 @@ func windowsOf(id, origin, global string) []domain.Window {
 // someCountries are the country of origin and of the others about so many in a hundred.
 func someCountries(id, origin string, percent uint64) []string {
 	var some []string
+	chance := chances("countries", id)
 	for _, c := range markets {
-		if c == origin || draw("country "+c, id, 100) < percent {
+		if drawn := chance.Uint64()%100 < percent; drawn || c == origin {
 			some = append(some, c)
 		}
 	}
@@ -97,8 +112,9 @@ func someCountries(id, origin string, percent uint64) []string {
 }
 
 func halves(id string) (first, second []string) {
+	chance := chances("half", id)
 	for _, c := range markets {
-		if draw("half "+c, id, 2) == 0 {
+		if chance.Uint64()%2 == 0 {
 			first = append(first, c)
 		} else {
 			second = append(second, c)
@@ -135,12 +151,16 @@ func weightOf(id string, views int64) float64 {
 	return 2_000_000 / (1 + float64(draw("rank", id, 9000))/40)
 }
 
-var season = regexp.MustCompile(`^(.*): (?:Season (\d{1,2})|Limited Series)\b`)
+var seasonNamed = regexp.MustCompile(`^(.*): (?:(?:Season|Part|Chapter|Volume|Book|Temporada) (\d{1,2})|Limited Series)\b`)
 
-// work is the name of a title without its season and its second name, and the number of the season it names, or 0.
-func work(name string) (string, int) {
+// work is the name of a title without its season and its second name, and the number of the season that a series
+// names, or 0.
+func work(name, kind string) (string, int) {
 	first, _, _ := strings.Cut(name, " // ")
-	m := season.FindStringSubmatch(first)
+	if kind != domain.KindSeries || !strings.Contains(first, ": ") {
+		return first, 0
+	}
+	m := seasonNamed.FindStringSubmatch(first)
 	if m == nil {
 		return first, 0
 	}
@@ -177,22 +197,43 @@ func episodesOf(id string, season int) int {
 	return 6 + int(draw("episodes "+strconv.Itoa(season), id, 7)) //nolint:gosec // less than 7
 }
 
-// EpisodeID names an episode of a series.
-func EpisodeID(series string, season, episode int) string {
-	return fmt.Sprintf("%s-s%02de%02d", series, season, episode)
+// ratingOf is a rating as published; in a few rows a running time stands in its place.
+func ratingOf(text string) string {
+	if strings.HasSuffix(text, " min") {
+		return ""
+	}
+	return text
 }
 
-var episodeID = regexp.MustCompile(`^(.+)-s(\d{2})e(\d{2})$`)
-
-// repair undoes UTF-8 that was read as Mac Roman, in the second name behind " // ".
+// repair undoes UTF-8 that was read as Mac Roman, in a name and in the second name behind " // ": they came from
+// different hands. What is right already is no valid UTF-8 when it is taken back, and stays.
 func repair(name string) string {
-	first, second, ok := strings.Cut(name, " // ")
-	if !ok {
+	if isASCII(name) {
 		return name
 	}
-	raw, err := charmap.Macintosh.NewEncoder().String(second)
-	if err != nil || !utf8.ValidString(raw) || raw == second || !slices.ContainsFunc([]rune(raw), func(r rune) bool { return r > 0x7f }) {
+	first, second, two := strings.Cut(name, " // ")
+	if !two {
+		return repaired(name)
+	}
+	return repaired(first) + " // " + repaired(second)
+}
+
+func repaired(name string) string {
+	if isASCII(name) {
 		return name
 	}
-	return first + " // " + raw
+	raw, err := charmap.Macintosh.NewEncoder().String(name)
+	if err != nil || !utf8.ValidString(raw) {
+		return name
+	}
+	return raw
+}
+
+func isASCII(text string) bool {
+	for i := range len(text) {
+		if text[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }

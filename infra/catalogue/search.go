@@ -1,88 +1,87 @@
 package catalogue
 
 import (
+	"cmp"
 	"slices"
 	"strings"
-	"unicode"
-
-	"golang.org/x/text/runes"
-	"golang.org/x/text/transform"
-	"golang.org/x/text/unicode/norm"
 
 	"carryon/domain"
+	"carryon/projector"
 )
 
 // Search as you type over the names of movies and series: each word of the question must begin a word of the name, or
 // differ from one by a typo. Accents and case do not matter. Exact prefixes come before typos, popular titles first.
 
-// indexed are the folded words of a row.
-type indexed struct{ words []string }
-
-// Fold takes case and accents away.
-func Fold(text string) string {
-	folded, _, err := transform.String(transform.Chain(norm.NFD, runes.Remove(runes.In(unicode.Mn)), norm.NFC), strings.ToLower(text))
-	if err != nil {
-		return strings.ToLower(text)
+// folded are the words of a text as they are compared, in the way of every search of this program.
+func folded(text string) []string {
+	found := projector.Words(text)
+	words := make([]string, len(found))
+	for i, w := range found {
+		words[i] = w.Folded
 	}
-	return folded
+	return words
 }
 
-func wordsOf(text string) []string {
-	return strings.FieldsFunc(Fold(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-}
-
-// Search answers titles from place `from` on, at most limit, and the number of all.
+// Search answers titles from place `from` on, at most limit, and the number of all. The id of a title is found too, and
+// comes first. Without a question it answers everything.
 func (c *Catalogue) Search(question string, from, limit int) ([]domain.Title, int) {
-	c.once.Do(func() {
-		c.words = make([]indexed, len(c.rows))
-		for i := range c.rows {
-			c.words[i].words = wordsOf(c.rows[i].title.Name)
-		}
-	})
-	asked := wordsOf(question)
-	type hit struct {
-		row   int
-		typos int
-	}
-	var hits []hit
-	for i := range c.rows {
-		if c.rows[i].title.ID == question {
-			hits = append(hits, hit{i, -1})
-			continue
-		}
-		if typos, ok := c.words[i].match(asked); ok && (len(asked) > 0 || question == "") {
-			hits = append(hits, hit{i, typos})
-		}
-	}
-	slices.SortFunc(hits, func(a, b hit) int {
-		if a.typos != b.typos {
-			return a.typos - b.typos
-		}
-		wa, wb := c.rows[a.row].title.Weight, c.rows[b.row].title.Weight
-		switch {
-		case wa > wb:
-			return -1
-		case wa < wb:
-			return 1
-		}
-		return a.row - b.row
-	})
+	hits := c.hits(question)
+	named, ok := c.Title(question)
+	titles := make([]domain.Title, 0, max(0, min(limit, len(hits)+1)))
 	total := len(hits)
-	hits = hits[min(max(from, 0), total):]
-	hits = hits[:min(max(limit, 0), len(hits))]
-	titles := make([]domain.Title, len(hits))
-	for i, h := range hits {
-		titles[i] = c.rows[h.row].title
+	if ok {
+		total++
+	}
+	for place := max(from, 0); place < total && len(titles) < limit; place++ {
+		switch {
+		case ok && place == 0:
+			titles = append(titles, named)
+		case ok:
+			titles = append(titles, c.rows[hits[place-1].row].title)
+		default:
+			titles = append(titles, c.rows[hits[place].row].title)
+		}
 	}
 	return titles, total
 }
 
+// hit is a row that a question finds.
+type hit struct{ row, typos int }
+
+// hits are the rows that a question finds by their names, the best first.
+func (c *Catalogue) hits(question string) []hit {
+	c.once.Do(func() {
+		c.words = make([][]string, len(c.rows))
+		for i := range c.rows {
+			c.words[i] = folded(c.rows[i].title.Name)
+		}
+	})
+	asked := folded(question)
+	if len(asked) == 0 && question != "" {
+		return nil // nothing but marks
+	}
+	var hits []hit
+	for i := range c.rows {
+		if typos, ok := match(c.words[i], asked); ok && c.rows[i].title.ID != question {
+			hits = append(hits, hit{i, typos})
+		}
+	}
+	slices.SortFunc(hits, func(a, b hit) int {
+		return cmp.Or(
+			a.typos-b.typos,
+			cmp.Compare(c.rows[b.row].title.Weight, c.rows[a.row].title.Weight),
+			a.row-b.row,
+		)
+	})
+	return hits
+}
+
 // match tells how many typos the name needs to hold every word that was asked for.
-func (x indexed) match(asked []string) (int, bool) {
+func match(words, asked []string) (int, bool) {
 	all := 0
 	for _, a := range asked {
 		best := -1
-		for _, w := range x.words {
+		for _, w := range words {
 			if strings.HasPrefix(w, a) {
 				best = 0
 				break
