@@ -1,9 +1,6 @@
 package domain
 
-import (
-	"slices"
-	"time"
-)
+import "slices"
 
 // Customer is the folded state of one account: the consistency boundary of everything the account holds, because the
 // limits span its devices and titles. Profiles of an account share it.
@@ -52,9 +49,11 @@ const (
 	// MaxUsePeriod is the longest window that uses can be counted in.
 	MaxUsePeriod Seconds = 366 * 24 * 3600
 
+	// MaxCounted is how many uses of one title or one device are kept, the newest: no limit on them is higher.
+	MaxCounted = 4096
+
 	maxRefusals   = 16   // remembered; the oldest is forgotten first
 	maxEnded      = 1024 // ended licences that are kept; those that ended first are forgotten first
-	maxUses       = 4096 // of one title or one device that are kept, the newest
 	maxPlayMarks  = 128  // of one licence that are kept, the newest
 	maxExceptions = 64   // open ones that a customer may have
 )
@@ -151,9 +150,6 @@ func (c *Customer) pruneEnded() {
 	}
 }
 
-// recorded is the time of the newest event.
-func (c *Customer) recorded() time.Time { return c.recordedAt.time() }
-
 // The slices of a state are never written in place: these make the changed copy.
 
 func with[T any](s []T, i int, v T) []T {
@@ -235,12 +231,12 @@ func after(s []instant, t instant) []instant {
 	return orNil(s[i:])
 }
 
-// insertedInstant keeps the instants ascending, and the newest maxUses of them.
+// insertedInstant keeps the instants ascending, and the newest MaxCounted of them.
 func insertedInstant(s []instant, t instant) []instant {
 	i, _ := slices.BinarySearch(s, t+1)
 	s = inserted(s, i, t)
-	if len(s) > maxUses {
-		s = s[len(s)-maxUses:]
+	if len(s) > MaxCounted {
+		s = s[len(s)-MaxCounted:]
 	}
 	return s
 }

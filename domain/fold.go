@@ -208,7 +208,7 @@ func (c *Customer) deviceRemoved(p *DeviceRemoved, recorded instant) {
 
 func (c *Customer) swapped(s swap) {
 	c.swaps = added(c.swaps, s)
-	if len(c.swaps) > maxUses {
+	if len(c.swaps) > MaxCounted {
 		c.swaps = c.swaps[1:]
 	}
 }

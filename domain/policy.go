@@ -197,7 +197,7 @@ func readGeneral(o *object) General {
 	g := General{
 		MonthWindow:        readCalendar(o, "month_window", WindowCalendar),
 		YearWindow:         readCalendar(o, "year_window", WindowRolling),
-		DeviceReplacements: readLimit(o, "device_replacements_per_30d"),
+		DeviceReplacements: readCount(o, "device_replacements_per_30d"),
 		SlotFreedOn:        o.choice("slot_freed_on", SlotFreedOnRemoval, SlotFreedOnConfirmation),
 		OnHoldEffect:       o.choice("on_hold_effect", OnHoldRefuseNew, OnHoldRefuseRenewal, OnHoldRevoke),
 		DowngradeEffect:    o.choice("downgrade_effect", DowngradeKeep, DowngradeRemove),
@@ -238,7 +238,7 @@ func readPlan(o *object) *Plan {
 		Downloads:                  true,
 		MaxDownloadDevices:         readLimit(o, "max_download_devices"),
 		MaxActivePerDevice:         readLimit(o, "max_active_per_device"),
-		MaxDownloadsPerDeviceMonth: readLimit(o, "max_downloads_per_device_month"),
+		MaxDownloadsPerDeviceMonth: readCount(o, "max_downloads_per_device_month"),
 		Qualities:                  o.qualities(),
 	}
 	version, ok := o.number("version", 1, 1_000_000)
@@ -256,8 +256,8 @@ func readPlan(o *object) *Plan {
 func readTitleRules(o *object) *TitleRules {
 	return &TitleRules{
 		MaxActivePerStudio:       readLimit(o, "max_active_per_studio"),
-		MaxDownloadsPerTitleYear: readLimit(o, "max_downloads_per_title_year"),
-		MaxPlaysPerPeriod:        readLimit(o, "max_plays_per_period"),
+		MaxDownloadsPerTitleYear: readCount(o, "max_downloads_per_title_year"),
+		MaxPlaysPerPeriod:        readCount(o, "max_plays_per_period"),
 		PlayPeriod:               o.spanUpTo("play_period", 365*86400), // less than RememberUses
 		MaxRenewals:              readLimit(o, "max_renewals"),
 		MaxReissues:              readLimit(o, "max_reissues"),
@@ -303,6 +303,15 @@ func readLimit(o *object, field string) *Limit {
 	limit.WarnAt, _ = nested.number("warn_at", 0, 1_000_000)
 	if given && limit.WarnAt > limit.Max {
 		o.p.add(nested.path("warn_at"), fmt.Sprintf("is %d, which is more than max: every grant would warn", limit.WarnAt))
+	}
+	return limit
+}
+
+// readCount reads a limit on what is done in a window of time, which the books can count up to MaxCounted.
+func readCount(o *object, field string) *Limit {
+	limit := readLimit(o, field)
+	if limit != nil && limit.Max > MaxCounted {
+		o.p.add(o.path(field), fmt.Sprintf("is %d; the books count up to %d: leave it out for unlimited", limit.Max, MaxCounted))
 	}
 	return limit
 }
