@@ -211,6 +211,25 @@ func TestWhatIsTooLargeIsRefused(t *testing.T) {
 	}
 }
 
+func TestTimesFinerThanTheEntrysAreKept(t *testing.T) {
+	t.Parallel()
+	e := sample.NewSource(1, 500, 3).Next(1)
+	e.RecordedAt = e.RecordedAt.Add(123 * time.Nanosecond)
+	for i := range e.Events {
+		e.Events[i].RecordedAt, e.Events[i].OccurredAt = e.RecordedAt, e.RecordedAt.Add(1)
+	}
+	_, data := encoded(t, e)
+	stored := *e
+	stored.RecordedAt = e.RecordedAt.Truncate(time.Microsecond)
+	got, err := decoded(&stored, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(e.Events, got.Events, asWritten); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestAnEventWithAnotherPlaceIsRefused(t *testing.T) {
 	t.Parallel()
 	e := sample.NewSource(1, 500, 3).Next(2)

@@ -134,7 +134,7 @@ func (b *builder) add(e *domain.Entry, event, before *domain.Event) {
 		w = binary.AppendVarint(w, int64(event.Previous.Place))
 	}
 	if bits&recordedAsEntry == 0 {
-		w = appendTime(w, event.RecordedAt, e.RecordedAt, bits&recordedNanos)
+		w = appendTime(w, event.RecordedAt, entryTime(e), bits&recordedNanos)
 	}
 	if bits&occurredAsRecorded == 0 {
 		w = appendTime(w, event.OccurredAt, event.RecordedAt, bits&occurredNanos)
@@ -161,12 +161,15 @@ func differences(e *domain.Entry, event, before *domain.Event) uint16 {
 	set(sameVersions, event.Versions == before.Versions)
 	set(previousHere, event.Position.Place > 0 && event.Previous == domain.Position{Shard: e.Shard, Index: e.Index, Place: event.Position.Place - 1})
 	set(previousNone, event.Previous == domain.Position{})
-	set(recordedAsEntry, event.RecordedAt.Equal(e.RecordedAt))
+	set(recordedAsEntry, event.RecordedAt.Equal(entryTime(e)))
 	set(occurredAsRecorded, event.OccurredAt.Equal(event.RecordedAt))
 	set(recordedNanos, bits&recordedAsEntry == 0 && event.RecordedAt.Nanosecond()%1000 != 0)
 	set(occurredNanos, bits&occurredAsRecorded == 0 && event.OccurredAt.Nanosecond()%1000 != 0)
 	return bits
 }
+
+// entryTime is the entry's time as stores keep it.
+func entryTime(e *domain.Entry) time.Time { return time.UnixMicro(e.RecordedAt.UnixMicro()).UTC() }
 
 // appendTime writes t in microseconds after base, and what is finer where the bit says so.
 func appendTime(w []byte, t, base time.Time, nanos uint16) []byte {
@@ -249,9 +252,9 @@ func (r *eventReader) skip(place int) error {
 	r.text(&r.role, bits, sameActor)
 	r.versions(bits)
 	r.previous(bits, place)
-	event.RecordedAt = e.RecordedAt
+	event.RecordedAt = entryTime(e)
 	if bits&recordedAsEntry == 0 {
-		event.RecordedAt = r.time(e.RecordedAt, bits&recordedNanos)
+		event.RecordedAt = r.time(event.RecordedAt, bits&recordedNanos)
 	}
 	event.OccurredAt = event.RecordedAt
 	if bits&occurredAsRecorded == 0 {

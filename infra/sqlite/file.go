@@ -7,7 +7,9 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -41,7 +43,7 @@ type FileConfig struct {
 	Readers     int           // connections that read at the same time. Default 4
 	BusyTimeout time.Duration // how long a statement waits for a lock of another process. Default 5 s
 	PageBytes   int           // of a new file. Default 4096
-	CacheBytes  int           // of pages, per connection. Default 8 MiB
+	CacheBytes  int           // of pages, for the connection that writes; each that reads has a quarter. Default 8 MiB
 	Pragmas     []string      // more of them, as in "secure_delete(1)"
 	Checkpoint  int           // pages in the write-ahead log before a commit copies them back; negative: never. Default 1000
 }
@@ -100,16 +102,19 @@ func Open(ctx context.Context, path string, cfg FileConfig) (_ *File, err error)
 	if path, err = filepath.Abs(path); err != nil {
 		return nil, err
 	}
+	if err := create(path); err != nil {
+		return nil, err
+	}
 	if err := inspect(ctx, path, cfg); err != nil {
 		return nil, err
 	}
 	f := &File{path: path}
-	if f.Writer, err = sql.Open("sqlite", cfg.dsn(path, "_txlock=immediate")); err != nil {
+	if f.Writer, err = sql.Open("sqlite", cfg.dsn(path, cfg.CacheBytes, "_txlock=immediate")); err != nil {
 		return nil, err
 	}
 	f.Writer.SetMaxOpenConns(1)
 	f.Writer.SetMaxIdleConns(1)
-	if f.Reader, err = sql.Open("sqlite", cfg.dsn(path, "_pragma=query_only(1)")); err != nil {
+	if f.Reader, err = sql.Open("sqlite", cfg.dsn(path, cfg.CacheBytes/4, pragma("query_only", 1))); err != nil {
 		return nil, errors.Join(err, f.Writer.Close())
 	}
 	f.Reader.SetMaxOpenConns(cfg.Readers)
@@ -128,7 +133,7 @@ func (f *File) Close() error {
 	return errors.Join(f.Reader.Close(), f.Writer.Close())
 }
 
-func (c FileConfig) dsn(path string, more ...string) string {
+func (c FileConfig) dsn(path string, cacheBytes int, more ...string) string {
 	checkpoint := max(c.Checkpoint, 0) // 0 is "never" to SQLite
 	options := append([]string{
 		pragma("busy_timeout", c.BusyTimeout.Milliseconds()),
@@ -136,7 +141,7 @@ func (c FileConfig) dsn(path string, more ...string) string {
 		pragma("journal_mode", "WAL"),
 		pragma("synchronous", c.Durability),
 		pragma("wal_autocheckpoint", checkpoint),
-		pragma("cache_size", -(c.CacheBytes+1023)/1024),
+		pragma("cache_size", -(cacheBytes+1023)/1024),
 		pragma("temp_store", "MEMORY"),
 		pragma("foreign_keys", 1),
 		pragma("cell_size_check", 1),
@@ -154,6 +159,19 @@ func pragma(name string, value any) string {
 func uri(path string, options ...string) string {
 	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: strings.Join(options, "&")}
 	return u.String()
+}
+
+// create makes an empty file that its owner alone can read, if there is none; what SQLite puts beside it has the same
+// permissions. A file that is there is not opened: closing it would take the locks that this process has on it.
+func create(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // inspect looks at a file before anything is changed in it.

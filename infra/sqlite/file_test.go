@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -89,6 +90,20 @@ func TestAPathMayHoldAnyCharacter(t *testing.T) {
 	claim(t, openLog(t, path), newChain(1).next("customer/a"))
 	if _, err := os.Stat(path); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestOnlyTheOwnerCanReadTheFiles(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("permissions are something else there")
+	}
+	path := filepath.Join(t.TempDir(), "carryon.db")
+	claim(t, openLog(t, path), newChain(1).next("customer/a"))
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if info, err := os.Stat(path + suffix); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", path+suffix, info, err)
+		}
 	}
 }
 

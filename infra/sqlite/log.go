@@ -56,7 +56,7 @@ func OpenLog(ctx context.Context, path string, cfg LogConfig) (*LogStore, error)
 	}
 	file, err := Open(ctx, path, FileConfig{
 		ApplicationID: logApplicationID, Version: logVersion, Migrate: cfg.migrate,
-		Durability: Full, Readers: cfg.Readers, BusyTimeout: cfg.BusyWait, Checkpoint: lateCheckpoint,
+		Durability: Full, Readers: cfg.Readers, BusyTimeout: cfg.BusyWait, Checkpoint: lateCheckpoint, CacheBytes: 32 << 20,
 	})
 	if err != nil {
 		return nil, err
@@ -100,6 +100,9 @@ func (s *LogStore) Close() error {
 
 // begin waits for the turn to write.
 func (s *LogStore) begin(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", command.ErrUnavailable, context.Cause(ctx))
+	}
 	select {
 	case <-ctx.Done():
 		return fmt.Errorf("%w: %w", command.ErrUnavailable, context.Cause(ctx))
@@ -136,19 +139,28 @@ func (s *LogStore) Claim(ctx context.Context, e *domain.Entry) (command.Claimed,
 		s.end()
 		done <- err
 	}()
-	select {
-	case err = <-done:
-	case <-ctx.Done():
-		err = fmt.Errorf("%w: %w", command.ErrUnknown, context.Cause(ctx))
-		if c.stage.CompareAndSwap(pending, abandoned) {
-			err = fmt.Errorf("%w: %w", command.ErrUnavailable, context.Cause(ctx))
-		}
-		return command.Claimed{}, fmt.Errorf("claiming entry %d of shard %d: %w", e.Index, e.Shard, err)
-	}
-	if err != nil {
+	if err := c.wait(ctx, done); err != nil {
 		return command.Claimed{}, fmt.Errorf("claiming entry %d of shard %d: %w", e.Index, e.Shard, err)
 	}
 	return c.result, nil
+}
+
+// wait waits for the transaction, or for the end of the context.
+func (c *claim) wait(ctx context.Context, done <-chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done: // at the same time: it is known
+		return err
+	default:
+	}
+	if c.stage.CompareAndSwap(pending, abandoned) {
+		return fmt.Errorf("%w: %w", command.ErrUnavailable, context.Cause(ctx))
+	}
+	return fmt.Errorf("%w: %w", command.ErrUnknown, context.Cause(ctx))
 }
 
 // claim is what has to be written, and what came of it.
@@ -176,7 +188,7 @@ func (s *LogStore) claim(ctx context.Context, c *claim) error {
 		err = w.insert(c)
 	}
 	if err == nil && !known && !c.stage.CompareAndSwap(pending, committing) {
-		err = context.Canceled
+		err = context.Canceled // nobody hears it
 	}
 	if known || err != nil {
 		return s.notWritten(errors.Join(err, w.rollback()))
@@ -205,6 +217,8 @@ func (s *LogStore) notWritten(err error) error {
 		return fmt.Errorf("%w: %w", command.ErrDiffers, err)
 	case isCode(err, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
 		return fmt.Errorf("%w: another process is writing: %w", command.ErrUnavailable, err)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%w: %w", command.ErrUnavailable, err)
 	}
 	s.discard()
 	return fmt.Errorf("%w: %w", command.ErrUnavailable, err)
@@ -305,17 +319,23 @@ func (w *writer) exec(query string, args ...any) error {
 	return err
 }
 
-// begin takes the write lock. It waits as long as the busy timeout allows, or until the context ends.
+// begin takes the write lock. It waits until the context's deadline; without one, as long as the busy timeout allows.
 func (w *writer) begin(ctx context.Context) error {
 	stmt, err := w.prepared("BEGIN IMMEDIATE")
 	if err != nil {
 		return err
 	}
-	if _, err := stmt.ExecContext(ctx); err != nil {
-		_ = w.rollback() // where the context ended just after the lock was taken
-		return err
+	_, hasDeadline := ctx.Deadline()
+	for {
+		_, err = stmt.ExecContext(ctx)
+		if !hasDeadline || ctx.Err() != nil || !isCode(err, sqlite3.SQLITE_BUSY) {
+			break
+		}
 	}
-	return nil
+	if err != nil {
+		_ = w.rollback() // where the context ended just after the lock was taken
+	}
+	return err
 }
 
 func (w *writer) commit() error   { return w.exec("COMMIT") }
@@ -395,8 +415,8 @@ func setID(id *domain.BatchID, b []byte) error {
 
 // newClaim encodes the entry and gathers its rows of the histories, before anything is locked.
 func newClaim(e *domain.Entry) (*claim, error) {
-	if e.Shard < 0 || e.Shard > maxShard || e.Index > maxIndex {
-		return nil, fmt.Errorf("this store has no such place")
+	if err := checkPlace(e.Shard, e.Index); err != nil {
+		return nil, err
 	}
 	data, err := codec.EncodeEvents(e)
 	if err != nil {
@@ -425,6 +445,9 @@ func (w *writer) insert(c *claim) error {
 
 // Head implements command.Log.
 func (s *LogStore) Head(ctx context.Context, shard int) (domain.Head, error) {
+	if err := checkPlace(shard, 0); err != nil {
+		return domain.Head{}, err
+	}
 	head, err := scanHead(s.readingHead.QueryRowContext(ctx, position(shard, 1), position(shard, maxIndex)))
 	if err != nil {
 		return domain.Head{}, fmt.Errorf("reading the head of shard %d: %w", shard, unread(err))
@@ -446,6 +469,9 @@ func (s *LogStore) Read(ctx context.Context, shard int, from uint64, maxBytes in
 func (s *LogStore) read(ctx context.Context, shard int, from uint64, maxBytes int) (page []domain.Entry, err error) {
 	if from == 0 {
 		return nil, errors.New("entries begin at 1")
+	}
+	if err := checkPlace(shard, from); err != nil {
+		return nil, err
 	}
 	rows, err := s.readingLog.QueryContext(ctx, position(shard, from), position(shard, maxIndex))
 	if err != nil {

@@ -109,6 +109,23 @@ func TestAClaimWaitsForAnotherProcessAsLongAsItsContextAllows(t *testing.T) {
 	claim(t, s, e)
 }
 
+func TestAClaimOutlastsTheBusyTimeoutWhereItsContextAllows(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "carryon.db")
+	s, err := sqlite.OpenLog(t.Context(), path, sqlite.LogConfig{BusyWait: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	release := lock(t, path)
+	time.AfterFunc(100*time.Millisecond, release)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if got, err := s.Claim(ctx, newChain(1).next("customer/a")); err != nil || !got.Applied {
+		t.Fatalf("%+v, %v", got, err)
+	}
+}
+
 func TestAClaimWithoutADeadlineGivesUpInTheEnd(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "carryon.db")
@@ -224,6 +241,17 @@ func TestASnapshotThatIsDamagedOrAnothersIsNotThere(t *testing.T) {
 				t.Fatalf("%+v, %v", snapshot, err)
 			}
 		})
+	}
+}
+
+func TestASnapshotMayBeEmpty(t *testing.T) {
+	t.Parallel()
+	s := newLog(t)
+	if err := s.SaveSnapshots(t.Context(), []command.Snapshot{{Stream: "customer/a", Seq: 7}}); err != nil {
+		t.Fatal(err)
+	}
+	if snapshot, found, err := s.LoadSnapshot(t.Context(), "customer/a"); err != nil || !found || snapshot.Seq != 7 || len(snapshot.Data) != 0 {
+		t.Errorf("%+v, %v, %v", snapshot, found, err)
 	}
 }
 

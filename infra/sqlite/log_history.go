@@ -126,6 +126,7 @@ func (s *LogStore) ReadStream(ctx context.Context, stream domain.StreamID, from 
 	return page, nil
 }
 
+// 40 is indexBits.
 const streamQuery = `SELECT h.last_seq, h.place, h.events, h.entry,
 	ifnull(e.position, 0), e.id, e.previous_id, ifnull(e.writer, ''), ifnull(e.recorded_at, 0), ifnull(e.bytes, 0), e.data
 	FROM history h LEFT JOIN entry e ON e.position = (h.shard << 40) | h.entry

@@ -17,6 +17,13 @@ const (
 
 func position(shard int, index uint64) int64 { return int64(shard)<<indexBits | int64(index) }
 
+func checkPlace(shard int, index uint64) error {
+	if shard < 0 || shard > maxShard || index > maxIndex {
+		return fmt.Errorf("there is no entry %d of shard %d: shards go up to %d, entries up to %d", index, shard, maxShard, maxIndex)
+	}
+	return nil
+}
+
 const (
 	logApplicationID = 0x43724c67 // "CrLg"
 	logVersion       = 1

@@ -68,7 +68,7 @@ func (s *LogStore) saveSnapshots(ctx context.Context, snapshots []command.Snapsh
 		n := &snapshots[i]
 		err := w.exec(`INSERT OR REPLACE INTO snapshot (stream_hash, stream, seq, shard, entry, place, fold_version, checksum, data) VALUES (?,?,?,?,?,?,?,?,?)`,
 			streamHash(n.Stream), string(n.Stream), int64(n.Seq), n.Position.Shard, int64(n.Position.Index), n.Position.Place, n.FoldVersion,
-			int64(crc32.Checksum(n.Data, castagnoli)), n.Data)
+			int64(crc32.Checksum(n.Data, castagnoli)), append([]byte{}, n.Data...))
 		if err != nil {
 			return errors.Join(fmt.Errorf("%s: %w", n.Stream, err), w.rollback())
 		}
