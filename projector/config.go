@@ -18,6 +18,10 @@ type Config struct {
 	WaitingEntries int // 1,024
 	WaitingBytes   int // 8 MiB
 
+	// Pace is the least time from the beginning of one transaction to that of the next, so that under load entries come
+	// together in few transactions instead of costing one each. After a pause an entry goes at once.
+	Pace time.Duration // 10 ms
+
 	// QuietMin is how long a shard is quiet before its log is looked at; each look that finds nothing doubles the
 	// time to the next, up to QuietMax. Both are varied by a fifth.
 	QuietMin time.Duration // 200 ms
@@ -42,6 +46,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.PageBytes, 1<<20)
 	setDefault(&c.WaitingEntries, 1024)
 	setDefault(&c.WaitingBytes, 8<<20)
+	setDefault(&c.Pace, 10*time.Millisecond)
 	setDefault(&c.QuietMin, 200*time.Millisecond)
 	setDefault(&c.QuietMax, 2*time.Second)
 	setDefault(&c.RetryMin, 50*time.Millisecond)

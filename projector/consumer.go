@@ -106,10 +106,14 @@ func (c *Consumer[T]) Run(ctx context.Context) error {
 func (c *Consumer[T]) runShard(ctx context.Context, s *shardState) error {
 	quiet, pause := c.cfg.QuietMin, c.cfg.RetryMin
 	for ctx.Err() == nil {
+		begin := time.Now()
 		outcome, err := c.Step(ctx, s.shard)
 		switch outcome {
 		case Progressed:
 			quiet, pause = c.cfg.QuietMin, c.cfg.RetryMin
+			if rest := c.cfg.Pace - time.Since(begin); rest > 0 {
+				sleep(ctx, rest)
+			}
 		case Idle:
 			pause = c.cfg.RetryMin
 			if s.await(ctx, vary(quiet)) {

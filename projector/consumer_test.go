@@ -70,22 +70,51 @@ func (s *failing) heal() {
 	s.err = nil
 }
 
-func TestAnOfferedEntryIsAppliedAtOnce(t *testing.T) {
+func TestAnOfferedEntryIsAppliedAtOnceAfterAPause(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, checkAnOfferedEntryIsAppliedAtOnce)
+	synctest.Test(t, checkAnOfferedEntryIsAppliedAtOnceAfterAPause)
 }
 
-func checkAnOfferedEntryIsAppliedAtOnce(t *testing.T) {
-	f := newFixture(projector.Config{}, counting{}, nil)
+func checkAnOfferedEntryIsAppliedAtOnceAfterAPause(t *testing.T) {
+	f := newFixture(projector.Config{Pace: 10 * time.Millisecond}, counting{}, nil)
 	_ = running(t, f, func() {
-		before := time.Now()
 		for range 50 {
+			pass(11 * time.Millisecond)
+			before := time.Now()
 			e := f.journal.claim(1, "a", "b")
 			f.Offer(e)
 			synctest.Wait()
 			if f.applied(1) != e.Index || time.Since(before) > 0 {
 				t.Fatalf("applied up to %d of %d after %v", f.applied(1), e.Index, time.Since(before))
 			}
+		}
+	})
+}
+
+func TestEntriesThatComeCloseTogetherShareATransaction(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, checkEntriesThatComeCloseTogetherShareATransaction)
+}
+
+func checkEntriesThatComeCloseTogetherShareATransaction(t *testing.T) {
+	f := newFixture(projector.Config{Pace: 10 * time.Millisecond}, counting{}, nil)
+	_ = running(t, f, func() {
+		pass(time.Second)
+		var steps, last uint64
+		for range 500 { // one a millisecond
+			f.Offer(f.journal.claim(1, "a"))
+			synctest.Wait()
+			if at := f.applied(1); at != last {
+				steps, last = steps+1, at
+			}
+			pass(time.Millisecond)
+		}
+		if steps < 45 || steps > 55 {
+			t.Errorf("500 entries in half a second were applied in %d transactions, want about 50", steps)
+		}
+		pass(10 * time.Millisecond)
+		if tail := uint64(len(f.journal.entries[1])); f.applied(1) != tail {
+			t.Errorf("applied up to %d of %d", f.applied(1), tail)
 		}
 	})
 }
