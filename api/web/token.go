@@ -97,6 +97,8 @@ func (i Identity) check() error {
 type Tokens struct {
 	keys   TokenKeys
 	parser *jwt.Parser
+	clock  func() time.Time
+	valid  tokenMemory
 }
 
 // NewTokens checks tokens against keys, by a clock; nil: the real one.
@@ -104,7 +106,7 @@ func NewTokens(keys TokenKeys, clock func() time.Time) *Tokens {
 	if clock == nil {
 		clock = time.Now
 	}
-	return &Tokens{keys: keys, parser: jwt.NewParser(
+	return &Tokens{keys: keys, clock: clock, parser: jwt.NewParser(
 		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithIssuer(tokenIssuer), jwt.WithAudience(tokenAudience),
 		jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithLeeway(tokenLeeway), jwt.WithTimeFunc(clock), jwt.WithStrictDecoding(),
 	)}
@@ -115,6 +117,10 @@ func (t *Tokens) Verify(token string) (Identity, error) {
 	if len(token) > maxToken {
 		return Identity{}, errors.New("the token is too long")
 	}
+	now := t.clock()
+	if who, ok := t.valid.find(token, now); ok {
+		return who, nil
+	}
 	var c claims
 	if _, err := t.parser.ParseWithClaims(token, &c, t.key); err != nil {
 		return Identity{}, fmt.Errorf("checking a token: %w", err)
@@ -123,6 +129,7 @@ func (t *Tokens) Verify(token string) (Identity, error) {
 	if err := who.check(); err != nil {
 		return Identity{}, fmt.Errorf("checking a token: %w", err)
 	}
+	t.valid.keep(token, who, now, c.ExpiresAt.Time)
 	return who, nil
 }
 
