@@ -27,8 +27,7 @@ import (
 // checks types and ranges; then the handler answers.
 
 const (
-	DefaultMaxBody     = 64 << 10         // bytes of a body
-	bodyPatience       = 10 * time.Second // for a body to arrive
+	DefaultMaxBody     = 64 << 10 // bytes of a body
 	securitySchemeName = "token"
 	apiVersion         = "1.0.0" // of the routes, not of the program: within /v1 things are only added
 )
@@ -293,9 +292,10 @@ func (a *API) read(ctx huma.Context, next func(huma.Context)) {
 
 func (a *API) readBody(w http.ResponseWriter, r *http.Request, op *huma.Operation, s *Spec) *Problem {
 	if op.RequestBody == nil {
+		noDeadline(w)
 		return nil
 	}
-	body, p := readBody(w, r, s.MaxBody, bodyPatience)
+	body, p := readBody(w, r, s.MaxBody, a.gateway.patience)
 	if p != nil {
 		return p
 	}

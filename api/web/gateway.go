@@ -29,6 +29,7 @@ type GatewayOptions struct {
 	Registerer  prometheus.Registerer // for its figures; nil: none
 	Gatherer    prometheus.Gatherer   // what /metrics shows; nil: no /metrics
 	MaxInFlight int                   // requests at once; beyond, 503. 0: 1024
+	Patience    time.Duration         // for a body to arrive; 0: 10s
 }
 
 // Gateway carries APIs.
@@ -38,12 +39,17 @@ type Gateway struct {
 	log    *slog.Logger
 	slots  chan struct{}
 
+	patience time.Duration
+
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	inFlight prometheus.Gauge
 }
 
-const defaultMaxInFlight = 1024
+const (
+	defaultMaxInFlight = 1024
+	defaultPatience    = 10 * time.Second
+)
 
 // NewGateway is a gateway without APIs.
 func NewGateway(o GatewayOptions) *Gateway {
@@ -53,11 +59,14 @@ func NewGateway(o GatewayOptions) *Gateway {
 	if o.MaxInFlight <= 0 {
 		o.MaxInFlight = defaultMaxInFlight
 	}
+	if o.Patience <= 0 {
+		o.Patience = defaultPatience
+	}
 	if o.Health == nil {
 		o.Health = &Health{}
 	}
 	g := &Gateway{
-		router: chi.NewRouter(), tokens: o.Tokens, log: o.Logger, slots: make(chan struct{}, o.MaxInFlight),
+		router: chi.NewRouter(), tokens: o.Tokens, log: o.Logger, slots: make(chan struct{}, o.MaxInFlight), patience: o.Patience,
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "carryon_http_requests_total", Help: "HTTP requests answered.",
 		}, []string{"route", "method", "status"}),

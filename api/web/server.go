@@ -20,7 +20,8 @@ type ServerOptions struct {
 	Handler      http.Handler
 	Health       *Health       // nil: nobody is told
 	Logger       *slog.Logger  // nil: nothing is logged
-	LongestRoute time.Duration // the longest deadline of a route; 0: 1m
+	LongestRoute time.Duration // the longest deadline of a route that does not stream; 0: 1m
+	Margin       time.Duration // beyond that, for the answer to be taken; 0: 15s
 	Linger       time.Duration // between "not ready" and the end of accepting, for balancers to notice
 }
 
@@ -41,7 +42,7 @@ const (
 	headerPatience = 5 * time.Second
 	idlePatience   = 2 * time.Minute
 	maxHeaderBytes = 32 << 10
-	writeMargin    = 15 * time.Second // beyond the longest route, for the answer to be taken
+	defaultMargin  = 15 * time.Second
 )
 
 // Listen takes the address and serves on it at once. The server is ready when it returns.
@@ -55,6 +56,9 @@ func Listen(ctx context.Context, o ServerOptions) (*Server, error) {
 	if o.LongestRoute <= 0 {
 		o.LongestRoute = time.Minute
 	}
+	if o.Margin <= 0 {
+		o.Margin = defaultMargin
+	}
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listening on %s: %w", o.Listen, err)
@@ -63,9 +67,9 @@ func Listen(ctx context.Context, o ServerOptions) (*Server, error) {
 		listener: listener, health: o.Health, log: o.Logger, linger: o.Linger, served: make(chan struct{}),
 		http: &http.Server{
 			Handler: o.Handler, ReadHeaderTimeout: headerPatience, IdleTimeout: idlePatience, MaxHeaderBytes: maxHeaderBytes,
-			// A read deadline that passes while a handler works makes net/http take the caller for gone. Bodies have a
-			// shorter deadline of their own, which ends with them.
-			ReadTimeout: o.LongestRoute + writeMargin, WriteTimeout: o.LongestRoute + writeMargin,
+			// These are for what is no route of an API. A route has deadlines of its own: for its body, which ends with
+			// it, for its handler, and, where it streams, for each write.
+			ReadTimeout: o.LongestRoute + o.Margin, WriteTimeout: o.LongestRoute + o.Margin,
 			ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 		},
 	}

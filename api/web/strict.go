@@ -30,17 +30,17 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64, patience time.
 	if r.ContentLength > most {
 		return nil, tooLarge(most)
 	}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(patience)) // a writer without deadlines (in tests) does without
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience)) // a writer without deadlines (in tests) does without
 	body, err := io.ReadAll(io.LimitReader(r.Body, most+1))
-	// The deadline of a body must not outlive it: when it passes, net/http takes the caller for gone.
-	_ = control.SetReadDeadline(time.Time{})
+	if err == nil && int64(len(body)) <= most {
+		noDeadline(w)
+	} // else net/http still tries to read the rest before it answers: within the deadline
 	switch timeout, _ := errors.AsType[interface {
 		error
 		Timeout() bool
 	}](err); {
 	case err != nil && timeout != nil && timeout.Timeout():
-		return nil, New(TimedOut, "the body did not arrive within %s", patience).Because(err)
+		return nil, New(TimedOut, "the body did not arrive within %s", patience).Because(err).header("Connection", "close")
 	case err != nil:
 		return nil, Field(Malformed, "body", "ended before it was complete").Because(err)
 	case int64(len(body)) > most:
@@ -55,6 +55,12 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64, patience time.
 		return nil, Field(Malformed, "body", "is not UTF-8")
 	}
 	return body, nil
+}
+
+// noDeadline ends the deadline for reading. It must not outlive the request's body: when it passes while the handler
+// works, net/http takes the caller for gone.
+func noDeadline(w http.ResponseWriter) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 }
 
 func tooLarge(most int64) *Problem {

@@ -15,7 +15,9 @@ type oneKey struct {
 	gone   bool
 }
 
-func (k *oneKey) TokenKey(id string) (ed25519.PublicKey, bool) { return k.public, id == k.id && !k.gone }
+func (k *oneKey) TokenKey(id string) (ed25519.PublicKey, bool) {
+	return k.public, id == k.id && !k.gone
+}
 
 func TestAValidTokenIsRememberedForAShortWhileOnly(t *testing.T) {
 	t.Parallel()
