@@ -22,6 +22,9 @@ type Config struct {
 	// together in few transactions instead of costing one each. After a pause an entry goes at once.
 	Pace time.Duration // 10 ms
 
+	// Turns are shared by the consumers of a process that also takes commands; nil: everybody applies at once.
+	Turns *Turns
+
 	// QuietMin is how long a shard is quiet before its log is looked at; each look that finds nothing doubles the
 	// time to the next, up to QuietMax. Both are varied by a fifth.
 	QuietMin time.Duration // 200 ms

@@ -107,7 +107,9 @@ func (c *Consumer[T]) runShard(ctx context.Context, s *shardState) error {
 	quiet, pause := c.cfg.QuietMin, c.cfg.RetryMin
 	for ctx.Err() == nil {
 		begin := time.Now()
+		giveBack := c.cfg.Turns.take(ctx)
 		outcome, err := c.Step(ctx, s.shard)
+		giveBack()
 		switch outcome {
 		case Progressed:
 			quiet, pause = c.cfg.QuietMin, c.cfg.RetryMin

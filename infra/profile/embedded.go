@@ -49,6 +49,7 @@ type Embedded struct {
 	models    *models
 	access    query.AccessLog
 	shared    *projector.Shared
+	turns     *projector.Turns
 	transport atomic.Pointer[watermill.InProcess] // nil while the projectors do not run
 	queries   *query.App
 

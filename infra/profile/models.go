@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"carryon/command"
@@ -32,6 +33,7 @@ func (s *Embedded) openModels(ctx context.Context) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
+	s.turns = projector.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)) // commands come first
 	s.shared = projector.NewShared(s.log, 32<<20)
 	m := &models{}
 	s.models = m
@@ -95,7 +97,7 @@ func openModel[M interface{ Close() error }](ctx context.Context, s *Embedded, d
 }
 
 func consume[T projector.Tx](s *Embedded, metrics *projector.Metrics, p projector.Projection[T], store projector.Store[T]) projector.Runner {
-	return projector.NewConsumer(projector.Config{Logger: s.logger}, p, store, s.shared, s.log, s.shards(), s.clock, metrics)
+	return projector.NewConsumer(projector.Config{Logger: s.logger, Turns: s.turns}, p, store, s.shared, s.log, s.shards(), s.clock, metrics)
 }
 
 // impact tells command handlers whom a withdrawal or a policy would touch.

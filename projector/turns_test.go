@@ -1,0 +1,98 @@
+package projector_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"carryon/domain"
+	"carryon/infra/memory/readmodel"
+	"carryon/projector"
+)
+
+// slowly counts who applies at the same time; it never comes back while hang is set.
+type slowly struct {
+	counting
+	now, most *atomic.Int64
+	hang      chan struct{}
+}
+
+func (s slowly) Apply(ctx context.Context, tx *readmodel.Tx, events []*domain.Event) error {
+	n := s.now.Add(1)
+	defer s.now.Add(-1)
+	for most := s.most.Load(); n > most && !s.most.CompareAndSwap(most, n); most = s.most.Load() {
+	}
+	if s.hang != nil {
+		<-s.hang
+	}
+	select {
+	case <-time.After(time.Millisecond):
+	case <-ctx.Done():
+	}
+	return s.counting.Apply(ctx, tx, events)
+}
+
+func TestConsumersTakeTurns(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := projector.NewTurns(1)
+		var now, most atomic.Int64
+		fixtures := make([]*fixture, 3)
+		for i := range fixtures {
+			fixtures[i] = newFixture(projector.Config{Turns: turns}, slowly{now: &now, most: &most}, nil)
+		}
+		together(t, fixtures, func() {
+			for range 20 {
+				for _, f := range fixtures {
+					f.Offer(f.journal.claim(1, "a"))
+				}
+				pass(20 * time.Millisecond)
+			}
+			for _, f := range fixtures {
+				if f.applied(1) != 20 {
+					t.Errorf("applied up to %d of 20", f.applied(1))
+				}
+			}
+		})
+		if most.Load() != 1 {
+			t.Errorf("%d applied at the same time", most.Load())
+		}
+	})
+}
+
+func TestAModelThatHangsHoldsNoOtherForLong(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := projector.NewTurns(1)
+		var now, most atomic.Int64
+		hang := make(chan struct{})
+		hanging := newFixture(projector.Config{Turns: turns}, slowly{now: &now, most: &most, hang: hang}, nil)
+		other := newFixture(projector.Config{Turns: turns}, slowly{now: &now, most: &most}, nil)
+		together(t, []*fixture{hanging, other}, func() {
+			hanging.Offer(hanging.journal.claim(1, "a"))
+			pass(time.Millisecond)
+			other.Offer(other.journal.claim(1, "a"))
+			pass(time.Second)
+			if other.applied(1) != 1 {
+				t.Error("the other model was held")
+			}
+			close(hang)
+			pass(time.Second)
+			if hanging.applied(1) != 1 {
+				t.Error("the model that hung did not go on")
+			}
+		})
+	})
+}
+
+// together runs several consumers at once.
+func together(t *testing.T, fixtures []*fixture, do func()) {
+	t.Helper()
+	if len(fixtures) == 0 {
+		do()
+		return
+	}
+	_ = running(t, fixtures[0], func() { together(t, fixtures[1:], do) })
+}
