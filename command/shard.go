@@ -49,6 +49,7 @@ type shard struct {
 	failures int    // in a row, of the operation that is being repeated
 	taken    int    // claims in a row that found another's entry
 	limit    int    // payload bytes of a batch; less than the setting when the store took only less
+	room     int    // for events, to begin a batch with
 
 	// Who waits.
 	queue      []*pending // decidable, in order of arrival
@@ -468,7 +469,7 @@ func (s *shard) launch() {
 	if s.op != opNone || s.open == nil || s.ended != nil {
 		return
 	}
-	if s.open.writes > 0 && s.now().Sub(s.open.entry.RecordedAt) > maxDecisionAge {
+	if s.now().Sub(s.open.entry.RecordedAt) > maxDecisionAge {
 		s.dropOpen()
 		s.gather()
 		if s.open == nil {
@@ -477,6 +478,7 @@ func (s *shard) launch() {
 	}
 	b := s.open
 	s.open, s.flight = nil, b
+	s.room = len(b.entry.Events) + len(b.entry.Events)/4 + 2
 	for _, st := range b.touched {
 		st.flight, st.open = st.open, nil
 	}
@@ -614,8 +616,13 @@ func (s *shard) unwritten(b *batch, err error) {
 // looked is told the head, for a batch that writes nothing.
 func (s *shard) looked(h domain.Head, err error) {
 	b := s.flight
+	if b == nil { // given up
+		return
+	}
+	for _, st := range b.touched { // by decisions that came to nothing
+		st.flight = nil
+	}
 	switch {
-	case b == nil: // given up
 	case err != nil:
 		s.flight, s.op = nil, opNone
 		for _, p := range b.subs {

@@ -39,10 +39,8 @@ func (s *shard) openBatch() *batch {
 		return s.open
 	}
 	before, last := s.head, s.recorded
-	room := 8
 	if f := s.flight; f != nil && f.writes > 0 {
 		before, last = domain.Head{Index: f.entry.Index, ID: f.entry.ID}, f.entry.RecordedAt
-		room = len(f.entry.Events) + 8
 	}
 	now := s.now()
 	if now.Before(last) {
@@ -50,7 +48,7 @@ func (s *shard) openBatch() *batch {
 	}
 	b := &batch{entry: domain.Entry{
 		Shard: s.number, Index: before.Index + 1, ID: s.newBatchID(), PreviousID: before.ID, Writer: s.cfg.Name, RecordedAt: now,
-		Events: make([]domain.Event, 0, room),
+		Events: make([]domain.Event, 0, s.room),
 	}}
 	b.reference, b.noRef = s.reference()
 	s.open = b
@@ -338,7 +336,7 @@ func (s *shard) answerRecorded(p *pending) bool {
 		s.refuse(p, conflict(p))
 		return true
 	}
-	s.fetch(p, eventsRequest{stream: p.stream.id, shard: s.number, seq: r.seq, count: int(r.events), index: r.index})
+	s.fetch(p, eventsRequest{stream: p.stream.id, shard: s.number, seq: r.seq, count: int(r.events), index: r.index}, unseen)
 	return true
 }
 
@@ -357,7 +355,7 @@ func (s *shard) search(p *pending) bool {
 		switch {
 		case p.answered:
 		case err != nil:
-			s.refuse(p, unreadable(p.stream.id, err))
+			s.refuse(p, unseen(p, err))
 		case s.ended != nil:
 			s.refuse(p, s.endedError())
 		case len(events) == 0:
@@ -372,8 +370,8 @@ func (s *shard) search(p *pending) bool {
 	return true
 }
 
-// fetch answers a submission from recorded events.
-func (s *shard) fetch(p *pending, wanted eventsRequest) {
+// fetch answers a submission from recorded events. When these can't be read, the answer is what failed makes of it.
+func (s *shard) fetch(p *pending, wanted eventsRequest, failed func(*pending, error) error) {
 	if events, ok := s.recent.events(wanted); ok {
 		s.answer(p, outcome{result: s.recordedResult(p, events, true)})
 		return
@@ -386,11 +384,23 @@ func (s *shard) fetch(p *pending, wanted eventsRequest) {
 			err = fmt.Errorf("%d events of %s from %d on are recorded, %d were found: %w", wanted.count, wanted.stream, wanted.seq, len(events), ErrDiffers)
 		}
 		if err != nil {
-			s.refuse(p, unreadable(wanted.stream, err))
+			s.refuse(p, failed(p, err))
 			return
 		}
 		s.answer(p, outcome{result: s.recordedResult(p, events, true)})
 	}})
+}
+
+// unseen is told to whom repeats a command that is, or may be, recorded, when the record can't be read. Nobody may
+// conclude from it that nothing was recorded.
+func unseen(p *pending, err error) error {
+	return fmt.Errorf("command %s may be recorded, and the record can't be read: %w: %v", p.sub.Meta.CommandID, ErrUnknown, err) //nolint:errorlint // ErrUnreadable stays hidden
+}
+
+// unshown is told to whom gets an earlier refusal for an answer, when that can't be read. The books could be read, and
+// they refuse.
+func unshown(p *pending, err error) error {
+	return fmt.Errorf("command %s is refused as an earlier one was, and that record can't be read: %w: %v", p.sub.Meta.CommandID, ErrUnavailable, err) //nolint:errorlint // ErrUnreadable stays hidden
 }
 
 // answerAll answers the submissions of a batch that is known to be in the log.
@@ -420,10 +430,10 @@ func (s *shard) look(st *stream) Version {
 func (s *shard) repeat(p *pending) {
 	memory := &p.stream.folded.memory
 	if r, ok := memory.find(p.key); ok && r.seq == p.repeats {
-		s.fetch(p, eventsRequest{stream: p.stream.id, shard: s.number, seq: r.seq, count: int(r.events), index: r.index})
+		s.fetch(p, eventsRequest{stream: p.stream.id, shard: s.number, seq: r.seq, count: int(r.events), index: r.index}, unseen)
 		return
 	}
-	s.fetch(p, eventsRequest{stream: p.stream.id, shard: s.number, seq: p.repeats, count: 1, index: memory.at(p.repeats)})
+	s.fetch(p, eventsRequest{stream: p.stream.id, shard: s.number, seq: p.repeats, count: 1, index: memory.at(p.repeats)}, unshown)
 }
 
 // recordedResult assembles an answer from recorded events.

@@ -120,20 +120,26 @@ func (w *Writer) Close(ctx context.Context) error {
 	for _, r := range w.shards {
 		<-r.over
 	}
+	for _, r := range w.shards {
+		select {
+		case <-r.published:
+		case <-ctx.Done(): // what is not published, consumers find in the log
+		}
+	}
 	w.cancel()
 	w.wg.Wait()
 	return err
 }
 
 // Submit has a command decided and what comes of it recorded. When it returns a Result, that is in the log for good; the
-// same command id gets the same Result again, from any process. Errors, beside those of the Decider, wrap
+// same command id gets the same Result again, from any process. Its events are shared and are not to be changed. Errors, beside those of the Decider, wrap
 //
 //   - ErrUnknown: it is not known whether the command was recorded; the same command id gets the true answer later;
 //   - ErrIdempotencyConflict, ErrTokenDrift (*DriftError), ErrVersionConflict (*VersionConflictError);
 //   - ErrOverloaded (*OverloadedError), ErrClosed, ErrUnavailable, ErrStoreFull, ErrTooLarge, *PanicError;
 //   - ErrUnreadable with ErrUnavailable or ErrDiffers: the stream's history can't be read.
 //
-// With any error but ErrUnknown, nothing was recorded and nothing will be.
+// With any error but ErrUnknown, nothing was recorded under this command id, and nothing will be on account of this call.
 func (w *Writer) Submit(ctx context.Context, sub Submission) (Result, error) {
 	if sub.Decider == nil || sub.Meta.CommandID == "" || sub.Stream.ID() == "" {
 		return Result{}, fmt.Errorf("submitting to stream %q: stream, command id and decider are needed", sub.Stream)
@@ -154,6 +160,9 @@ func (w *Writer) Load(ctx context.Context, stream domain.StreamID) (Version, err
 }
 
 func newCommand(ctx context.Context, sub Submission) *pending {
+	if id, err := CanonicalCommandID(sub.Meta.CommandID); err == nil {
+		sub.Meta.CommandID = id
+	}
 	return &pending{
 		ctx: ctx, sub: sub, done: make(chan struct{}, 1),
 		key: keyOf(sub.Meta.CommandID), time: keyTime(sub.Meta.CommandID), hash: hashOfRequest(sub.RequestHash),
@@ -236,9 +245,10 @@ type runner struct {
 	shut  bool
 	wake  chan struct{} // holds one when the inbox is not empty
 
-	publish chan *domain.Entry
-	ready   chan struct{}
-	over    chan struct{} // closed when the loop has ended
+	publish   chan *domain.Entry
+	published chan struct{} // closed when the publisher has ended
+	ready     chan struct{}
+	over      chan struct{} // closed when the loop has ended
 }
 
 // message is a submission, or something else to be told to the shard.
@@ -248,7 +258,10 @@ type message struct {
 }
 
 func (w *Writer) newRunner(number int) *runner {
-	r := &runner{w: w, wake: make(chan struct{}, 1), publish: make(chan *domain.Entry, w.cfg.PublishQueue), ready: make(chan struct{}), over: make(chan struct{})}
+	r := &runner{
+		w: w, wake: make(chan struct{}, 1), publish: make(chan *domain.Entry, w.cfg.PublishQueue),
+		published: make(chan struct{}), ready: make(chan struct{}), over: make(chan struct{}),
+	}
 	r.core = &shard{
 		cfg: w.cfg, number: number, folding: w.ports.Folding, clock: w.ports.Clock,
 		random:    rand.New(rand.NewPCG(w.ports.Random.Uint64(), w.ports.Random.Uint64())),
@@ -419,6 +432,7 @@ func (r *runner) pause(t pauseTask) {
 
 // publisher hands entries to the bus, one after the other. The bus may be slow or away: the log has it all.
 func (r *runner) publisher() {
+	defer close(r.published)
 	for entry := range r.publish {
 		if r.w.ports.Bus == nil {
 			continue

@@ -611,6 +611,60 @@ func TestWithoutReferenceDataNothingIsDecidedAndReadsAreAnswered(t *testing.T) {
 	}
 }
 
+func TestADecisionWhoseEventsCannotBeFoldedIsRefusedAndLeavesNoTrace(t *testing.T) {
+	t.Parallel()
+	store := memory.NewStore()
+	w, other := newTallies(t, store), newTallies(t, store)
+	w.add(t, "customer/a", tallyID())
+	for n := range uint64(3) {
+		sub := adding("customer/a", tallyID(), 1)
+		sub.Decider = conformance.Spoil{}
+		if _, err := w.Submit(t.Context(), sub); err == nil || errors.Is(err, command.ErrUnknown) || errors.Is(err, command.ErrUnreadable) {
+			t.Fatalf("a decision that can't be folded: %v", err)
+		}
+		other.add(t, "customer/a", tallyID())
+		if r := w.add(t, "customer/a", tallyID()); r.Version != 3+2*n {
+			t.Fatalf("after it, and after another process: %+v, want version %d", r, 3+2*n)
+		}
+	}
+}
+
+func TestARecordThatCannotBeReadIsNeverTakenForNothingRecorded(t *testing.T) {
+	t.Parallel()
+	store := memory.NewStore()
+	w := newTallies(t, store, func(cfg *command.WriterConfig, _ *command.WriterPorts) { cfg.SnapshotEvery, cfg.RecentBytes = 1, 1 })
+	recorded, refused := tallyID(), tallyID()
+	w.add(t, "customer/a", recorded)
+	minus := func(id string) (command.Result, error) { return w.Submit(t.Context(), adding("customer/a", id, -5)) }
+	if _, err := minus(refused); err != nil {
+		t.Fatal(err)
+	}
+	w.add(t, "customer/b", tallyID())
+	w.conn.Inject(failing(memory.OpReadStream))
+	for _, sub := range []command.Submission{adding("customer/a", recorded, 1), adding("customer/a", refused, -5)} {
+		if _, err := w.Submit(t.Context(), sub); !errors.Is(err, command.ErrUnknown) || errors.Is(err, command.ErrUnreadable) {
+			t.Fatalf("a repeated command whose record can't be read: %v", err)
+		}
+	}
+	if _, err := minus(tallyID()); !errors.Is(err, command.ErrUnavailable) || errors.Is(err, command.ErrUnreadable) {
+		t.Fatalf("an equal refusal whose record can't be read: %v", err)
+	}
+	w.conn.Inject(nil)
+	if r, err := minus(refused); err != nil || !r.Repeated || len(r.Events) != 1 {
+		t.Fatalf("readable again: %+v, %v", r, err)
+	}
+}
+
+func TestACommandIdIsTheSameInCapitals(t *testing.T) {
+	t.Parallel()
+	w := newTallies(t, memory.NewStore())
+	id := tallyID()
+	first := w.add(t, "customer/a", strings.ToUpper(id))
+	if again := w.add(t, "customer/a", id); !again.Repeated || len(again.Events) != 1 || again.Events[0].CommandID != id || first.Events[0].CommandID != id {
+		t.Fatalf("in small letters: %+v; first: %+v", again, first)
+	}
+}
+
 func TestAnUnreadableHistoryIsToldAndTriedAgain(t *testing.T) {
 	t.Parallel()
 	store := memory.NewStore()

@@ -31,16 +31,13 @@ type (
 		Amount   int64           `json:"amount"`
 		Decision domain.Decision `json:"decision"`
 	}
-	// unfoldable is claimed without trouble and can't be folded by those who read it.
+	// unfoldable can't be folded.
 	unfoldable struct{}
-	// future stands for an event that a newer program wrote.
-	future struct{}
 )
 
 func (added) EventType() string      { return "Added" }
 func (refused) EventType() string    { return "Refused" }
 func (unfoldable) EventType() string { return "Unfoldable" }
-func (future) EventType() string     { return "Future" }
 
 var errUnfoldable = errors.New("can't be folded")
 
@@ -137,6 +134,14 @@ func (a Add) Decide(state domain.Aggregate, m domain.Moment) (domain.Verdict, er
 	}
 	fresh := domain.NewEvent{Payload: added{a.Amount, a.Filler}}
 	return domain.Verdict{Events: slices.Repeat([]domain.NewEvent{fresh}, max(1, a.Events))}, nil
+}
+
+// Spoil decides on an event that no Tally can fold.
+type Spoil struct{}
+
+// Decide is pure.
+func (Spoil) Decide(domain.Aggregate, domain.Moment) (domain.Verdict, error) {
+	return domain.Verdict{Events: []domain.NewEvent{{Payload: unfoldable{}}}}, nil
 }
 
 // NoReference is reference data that says nothing: tallies do not look at it.
