@@ -137,6 +137,11 @@ func EncodePayload(p Payload) (typ string, version int, raw []byte, err error) {
 	if !ok {
 		return "", 0, nil, fmt.Errorf("encoding %q: %w", p.EventType(), ErrUnknownEventType)
 	}
+	if w, ok := p.(walker); ok {
+		if raw, ok := writeWalked(w); ok {
+			return p.EventType(), c.version, raw, nil
+		}
+	}
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
 	encoder.SetEscapeHTML(false) // the bytes are read by programs, and "Love & Death" by people
@@ -166,6 +171,12 @@ func DecodePayload(typ string, version int, raw []byte) (Payload, error) {
 		return nil, fmt.Errorf("reading %s: there is nothing", typ) // else it would be read as a payload of empty fields
 	}
 	p := c.empty()
+	if w, ok := p.(walker); ok {
+		if readWalked(raw, w) {
+			return p, nil
+		}
+		p = c.empty()
+	}
 	if err := json.Unmarshal(raw, p); err != nil {
 		return nil, fmt.Errorf("reading %s: %w", typ, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -104,6 +105,97 @@ func TestEncodingIsTheSameAsTheStandardLibrarysWithoutHTMLEscapes(t *testing.T) 
 		}
 		if want := plainJSON(t, p); !bytes.Equal(raw, want) {
 			t.Errorf("%s:\n got %s\nwant %s", typ, raw, want)
+		}
+	}
+}
+
+func TestHandWrittenLayoutsWriteAndReadWhatTheStandardLibraryDoes(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 2))
+	walked := 0
+	for _, typ := range EventTypes() {
+		w, ok := specimen(t, typ).(walker)
+		if !ok {
+			continue
+		}
+		walked++
+		for range 500 {
+			scatter(reflect.ValueOf(w).Elem(), random)
+			raw, written := writeWalked(w)
+			if want := plainJSON(t, w); written && !bytes.Equal(raw, want) {
+				t.Fatalf("%s is written\n %s\nby the standard library\n %s", typ, raw, want)
+			} else if !written {
+				raw = want // without rules
+			}
+			got, err := DecodePayload(typ, SchemaVersion(typ), raw)
+			want, wantErr := plainly(typ, SchemaVersion(typ), raw)
+			if err != nil || wantErr != nil || !reflect.DeepEqual(got, want) {
+				t.Fatalf("%s is read as\n %+v, %v\nby the standard library as\n %+v, %v", raw, got, err, want, wantErr)
+			}
+		}
+	}
+	if walked < 10 {
+		t.Errorf("only %d payloads have a layout of their own", walked)
+	}
+}
+
+// Else everything would go the slow way, and no other test would notice.
+func TestHandWrittenLayoutsReadOrdinaryPayloads(t *testing.T) {
+	t.Parallel()
+	const ordinary = `{"device_id":"d","title_name":"Amélie","season":2,"command":"acquire","code":"PLAN_NOT_ELIGIBLE","decision":{"id":"dec_1",` +
+		`"command":"acquire","outcome":"refuse","decided_at":"2026-01-17T22:00:00.5Z","customer_version":0,"versions":{"policy":1,"plan":0,` +
+		`"device_types":1,"catalogue":"c","reference":0},"request":{},"rules":[{"rule":"plan","code":"PLAN_NOT_ELIGIBLE","scope":{},"used":-3,` +
+		`"outcome":"refuse","held_by":[{"kind":"device","id":"d"},{"kind":"device","id":"e"}]}],"remedies":[{"action":"wait","who":"device"}]}}`
+	if !readWalked([]byte(ordinary), new(LicenseDenied)) {
+		t.Error("an ordinary payload is left to the standard library")
+	}
+	for what, odd := range map[string]string{
+		"a space":           strings.Replace(ordinary, ":", ": ", 1),
+		"another order":     strings.Replace(ordinary, `"device_id":"d","title_name":"Amélie",`, `"title_name":"Amélie","device_id":"d",`, 1),
+		"an unknown field":  strings.Replace(ordinary, `"season":2,`, `"season":2,"colour":1,`, 1),
+		"a field twice":     strings.Replace(ordinary, `"season":2,`, `"season":2,"season":3,`, 1),
+		"capital letters":   strings.Replace(ordinary, `"season"`, `"SEASON"`, 1),
+		"an escape":         strings.Replace(ordinary, "é", `\u00e9`, 1),
+		"bytes of no text":  strings.Replace(ordinary, "é", "\xe9", 1),
+		"nothing":           strings.Replace(ordinary, `"device_id":"d"`, `"device_id":null`, 1),
+		"a leading zero":    strings.Replace(ordinary, `"season":2`, `"season":02`, 1),
+		"a fraction":        strings.Replace(ordinary, `"season":2`, `"season":2.0`, 1),
+		"a huge number":     strings.Replace(ordinary, `"season":2`, `"season":9223372036854775808`, 1),
+		"no number":         strings.Replace(ordinary, `"season":2`, `"season":-`, 1),
+		"a negative seq":    strings.Replace(ordinary, `"customer_version":0`, `"customer_version":-1`, 1),
+		"an empty list":     strings.Replace(ordinary, `"remedies":[{"action":"wait","who":"device"}]`, `"remedies":[]`, 1),
+		"a comma too many":  strings.Replace(ordinary, `"season":2,`, `"season":2,,`, 1),
+		"a comma before":    strings.Replace(ordinary, `{"device_id"`, `{,"device_id"`, 1),
+		"something behind":  ordinary + "}",
+		"a missing object":  strings.Replace(ordinary, `"request":{},`, ``, 1),
+		"a bad time":        strings.Replace(ordinary, "2026-01-17T22", "2026-13-17T22", 1),
+		"a missing bracket": strings.Replace(ordinary, `"who":"device"}]`, `"who":"device"}`, 1),
+	} {
+		if odd == ordinary {
+			t.Fatalf("%s: nothing was changed", what)
+		}
+		if readWalked([]byte(odd), new(LicenseDenied)) {
+			t.Errorf("%s is read by the layout", what)
+		}
+		got, err := DecodePayload("LicenseDenied", 1, []byte(odd))
+		want, wantErr := plainly("LicenseDenied", 1, []byte(odd))
+		if (err == nil) != (wantErr == nil) || err == nil && !reflect.DeepEqual(got, want) {
+			t.Errorf("%s is read as\n %+v, %v\nby the standard library as\n %+v, %v", what, got, err, want, wantErr)
+		}
+	}
+	for cut := range len(ordinary) {
+		if readWalked([]byte(ordinary[:cut]), new(LicenseDenied)) {
+			t.Errorf("the first %d bytes are read as a whole", cut)
+		}
+	}
+}
+
+func TestATimeThatCantBeWrittenIsAnError(t *testing.T) {
+	t.Parallel()
+	far := time.Date(12026, 1, 1, 0, 0, 0, 0, time.UTC)
+	for _, p := range []Payload{&ContentDownloaded{At: far}, &LicenseExpired{ExpiredAt: far}, &TitleWithdrawn{From: far}} {
+		if _, _, raw, err := EncodePayload(p); err == nil {
+			t.Errorf("%s is written as %s", p.EventType(), raw)
 		}
 	}
 }
@@ -311,6 +403,10 @@ func FuzzDecodePayload(f *testing.F) {
 	f.Add("PolicyPublished", 1, []byte(`{"document":"e30="}`))
 	f.Fuzz(func(t *testing.T, typ string, version int, raw []byte) {
 		p, err := DecodePayload(typ, version, raw)
+		plain, plainErr := plainly(typ, version, raw)
+		if (err == nil) != (plainErr == nil) || err == nil && !reflect.DeepEqual(p, plain) {
+			t.Fatalf("%s is read as\n %+v, %v\nby the standard library as\n %+v, %v", raw, p, err, plain, plainErr)
+		}
 		if err != nil {
 			if p != nil {
 				t.Fatalf("an error and a payload: %v, %+v", err, p)
@@ -364,14 +460,23 @@ func FuzzEventJSON(f *testing.F) {
 	})
 }
 
+// The walk against encoding/json, in one run: what hand-written layouts are worth.
 func BenchmarkEncodeGrant(b *testing.B) {
 	p := grant(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, _, _, err := EncodePayload(p); err != nil {
-			b.Fatal(err)
+	b.Run("walk", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, _, _, err := EncodePayload(p); err != nil {
+				b.Fatal(err)
+			}
 		}
-	}
+	})
+	b.Run("reflection", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			plainJSON(b, p)
+		}
+	})
 }
 
 func BenchmarkDecodeGrant(b *testing.B) {
@@ -379,13 +484,24 @@ func BenchmarkDecodeGrant(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.SetBytes(int64(len(raw)))
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := DecodePayload(typ, version, raw); err != nil {
-			b.Fatal(err)
+	b.Run("walk", func(b *testing.B) {
+		b.SetBytes(int64(len(raw)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := DecodePayload(typ, version, raw); err != nil {
+				b.Fatal(err)
+			}
 		}
-	}
+	})
+	b.Run("reflection", func(b *testing.B) {
+		b.SetBytes(int64(len(raw)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := json.Unmarshal(raw, new(LicenseIssued)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
 
 // grant is the licence that a busy customer gets, with a whole decision in it.
@@ -409,6 +525,65 @@ func golden(t testing.TB, typ string, version int) []byte {
 		t.Fatal(err)
 	}
 	return bytes.TrimSuffix(raw, []byte("\n"))
+}
+
+// plainly reads a payload by the standard library alone.
+func plainly(typ string, version int, raw []byte) (Payload, error) {
+	c, ok := codecFor(typ)
+	if !ok || version < 1 || version > c.version {
+		return nil, ErrUnknownEventType
+	}
+	raw, err := upcast(typ, version, c.version, raw)
+	if err != nil {
+		return nil, err
+	}
+	p := c.empty()
+	if err := json.Unmarshal(raw, p); err != nil {
+		return nil, err
+	}
+	if string(bytes.TrimSpace(raw)) == "null" {
+		return nil, errors.New("nothing")
+	}
+	return p, nil
+}
+
+// scatter fills some fields with this and that, and empties the others.
+func scatter(v reflect.Value, random *rand.Rand) {
+	v.SetZero()
+	if v.Kind() != reflect.Struct && random.IntN(3) == 0 {
+		return
+	}
+	switch v.Interface().(type) {
+	case time.Time:
+		v.Set(reflect.ValueOf(time.UnixMicro(random.Int64N(1 << 52)).UTC()))
+		return
+	}
+	texts := []string{"a", "acquire", "t00003-s01e04", "Zoë", "더 글로리", `"quoted"`, `back\slash`, "<&>", "\u2028", "tab\t", "\x7f", "\x01", "\xff", "\U0001F600"}
+	switch v.Kind() {
+	case reflect.Struct:
+		for i := range v.NumField() {
+			scatter(v.Field(i), random)
+		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		scatter(v.Elem(), random)
+	case reflect.Slice:
+		n := random.IntN(4)
+		v.Set(reflect.MakeSlice(v.Type(), n, n))
+		for i := range n {
+			scatter(v.Index(i), random)
+		}
+	case reflect.String:
+		v.SetString(texts[random.IntN(len(texts))])
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(random.Int64() >> random.IntN(64) * int64(1-2*random.IntN(2)))
+	case reflect.Uint64:
+		v.SetUint(random.Uint64() >> random.IntN(64))
+	default:
+		panic("a payload holds a " + v.Kind().String())
+	}
 }
 
 // plainJSON is what the standard library makes of a payload.
