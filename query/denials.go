@@ -110,7 +110,11 @@ func (h DenialsHandler) Handle(ctx context.Context, q Denials) (DenialsAnswer, e
 		}
 	}
 	for i := range rows {
-		answer.Denials = append(answer.Denials, denial(&rows[i]))
+		d, err := denial(&rows[i])
+		if err != nil {
+			return DenialsAnswer{}, err
+		}
+		answer.Denials = append(answer.Denials, d)
 	}
 	return answer, nil
 }
@@ -161,11 +165,15 @@ func (h DenialsHandler) fromBooks(ctx context.Context, page DenialsPage) ([]proj
 	return rows, made, nil
 }
 
-func denial(r *projector.DenialRow) Denial {
+func denial(r *projector.DenialRow) (Denial, error) {
+	var decision domain.Decision
+	if err := json.Unmarshal(r.Decision, &decision); err != nil {
+		return Denial{}, fmt.Errorf("read decision %s: %w", r.DecisionID, err)
+	}
 	return Denial{
 		Seq: r.Seq, RecordedAt: r.RecordedAt, Command: r.Command, Code: r.Code, Rule: r.Rule, Scope: r.Scope, Used: r.Used, Limit: r.Limit,
 		ResetsAt: r.ResetsAt, DeviceID: r.DeviceID, DeviceType: r.DeviceType, TitleID: r.TitleID, TitleName: r.TitleName, Series: r.Series,
 		Studio: r.Studio, LicenseID: r.LicenseID, Actor: r.Actor, DecisionID: r.DecisionID, Decision: r.Decision, Position: r.Position.String(),
-		Sentence: refusalSentence(r.Command, r.Code, &r.Subject, &domain.RuleResult{Used: r.Used, Limit: r.Limit, ResetsAt: r.ResetsAt}),
-	}
+		Sentence: refusalSentence(r.Command, r.Code, &r.Subject, RefusingRule(&decision)),
+	}, nil
 }

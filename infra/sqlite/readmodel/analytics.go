@@ -28,6 +28,7 @@ CREATE TABLE lives (
 	license TEXT NOT NULL, number INTEGER NOT NULL, customer TEXT NOT NULL, device TEXT NOT NULL, from_ INTEGER NOT NULL,
 	own_end INTEGER, cut_at INTEGER, dimensions INTEGER NOT NULL, PRIMARY KEY (license, number)
 ) WITHOUT ROWID;
+CREATE INDEX facts_customer ON facts (customer);
 CREATE INDEX lives_device ON lives (customer, device);
 CREATE INDEX lives_dimensions ON lives (dimensions);
 CREATE TABLE withdrawals (title TEXT NOT NULL, country TEXT NOT NULL, from_ INTEGER NOT NULL, PRIMARY KEY (title, country)) WITHOUT ROWID;

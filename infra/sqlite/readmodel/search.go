@@ -272,25 +272,20 @@ func anyOf(w query.WordAsked, tier query.Tier) string {
 // quoted is a string of FTS5: nothing in it is syntax.
 func quoted(word string) string { return `"` + strings.ReplaceAll(word, `"`, `""`) + `"` }
 
-// found are the conditions for the hits of a tier, without those of the tiers before it.
-func found(q query.SearchAsked) (source string, w where) {
-	source = "(SELECT id FROM documents"
-	column := "id"
+// found are the conditions for the hits of a tier, without those of the tiers before it where only its own are wanted, and
+// the column of their numbers.
+func found(q query.SearchAsked) (source, column string, w where) {
+	source, column = "(SELECT id FROM documents", "documents.id"
 	if expression := matching(q); expression != "" {
 		if len(q.Words) > 0 && q.Tier > query.TierTitle && q.Only {
 			before := q
 			before.Tier--
 			expression = "(" + expression + ") NOT (" + matching(before) + ")"
 		}
-		source, column = "(SELECT rowid AS id FROM words", "rowid"
+		source, column = "(SELECT rowid AS id FROM words", "words.rowid"
 		w.add("words MATCH ?", expression)
 	}
-	if !q.Filter.From.IsZero() {
-		w.add(column+" >= ?", firstOf(ceilMilli(q.Filter.From)))
-	}
-	if !q.Filter.To.IsZero() {
-		w.add(column+" < ?", firstOf(ceilMilli(q.Filter.To)))
-	}
+	w.recorded(column, q.Filter.From, q.Filter.To)
 	switch {
 	case q.After == 0:
 	case q.Oldest:
@@ -298,40 +293,45 @@ func found(q query.SearchAsked) (source string, w where) {
 	default:
 		w.add(column+" < ?", q.After)
 	}
-	return source, w
+	return source, column, w
 }
 
-// ceilMilli rounds up to whole milliseconds, which is how finely documents are numbered.
-func ceilMilli(t time.Time) int64 {
-	ms := t.UnixMilli()
-	if t.After(time.UnixMilli(ms)) {
-		ms++
+// recorded narrows the time down by the documents' numbers, which are as fine as milliseconds; only the documents of a
+// millisecond that is cut through are looked at.
+func (w *where) recorded(column string, from, to time.Time) {
+	const exact = "(SELECT recorded_at FROM documents x WHERE x.id = "
+	if !from.IsZero() {
+		ms := from.UnixMilli()
+		w.add(column+" >= ?", firstOf(ms))
+		if from.After(time.UnixMilli(ms)) {
+			w.add("("+column+" >= ? OR "+exact+column+") >= ?)", firstOf(ms+1), micros(from))
+		}
 	}
-	return ms
+	if !to.IsZero() {
+		ms := to.UnixMilli()
+		if !to.After(time.UnixMilli(ms)) {
+			w.add(column+" < ?", firstOf(ms))
+			return
+		}
+		w.add(column+" < ?", firstOf(ms+1))
+		w.add("("+column+" < ? OR "+exact+column+") < ?)", firstOf(ms), micros(to))
+	}
 }
 
-func (q *searchOrder) text(column string) string { return " ORDER BY " + column + " " + q.direction }
-
-type searchOrder struct{ direction string }
-
-func orderOf(q query.SearchAsked) *searchOrder {
-	if q.Oldest {
-		return &searchOrder{"ASC"}
+// inOrder sorts by a column that grows with time.
+func inOrder(column string, oldest bool) string {
+	if oldest {
+		return " ORDER BY " + column + " ASC"
 	}
-	return &searchOrder{"DESC"}
+	return " ORDER BY " + column + " DESC"
 }
 
 // Hits returns documents in the order asked for: see query.SearchModel.
 func (s *Search) Hits(ctx context.Context, q query.SearchAsked) ([]query.SearchHit, error) {
-	source, w := found(q)
-	column := "rowid"
-	order := orderOf(q)
-	if strings.Contains(source, "documents") {
-		column = "id"
-	}
+	source, column, w := found(q)
 	text := "SELECT h.id, s.stream, s.shard, x.seq, x.entry, x.place, x.event, x.type, x.occurred_at, x.recorded_at, x.actor, x.device, x.license, x.case_, x.decision, n.name, " +
-		dimensionColumns + " FROM " + source + " WHERE " + w.text() + order.text(column) + " LIMIT ?) h" +
-		" CROSS JOIN documents x ON x.id = h.id JOIN streams s ON s.id = x.stream JOIN titles n ON n.id = x.title_name JOIN dimensions d ON d.id = x.dimensions" + order.text("h.id")
+		dimensionColumns + " FROM " + source + " WHERE " + w.text() + inOrder(column, q.Oldest) + " LIMIT ?) h" +
+		" CROSS JOIN documents x ON x.id = h.id JOIN streams s ON s.id = x.stream JOIN titles n ON n.id = x.title_name JOIN dimensions d ON d.id = x.dimensions" + inOrder("h.id", q.Oldest)
 	var hits []query.SearchHit
 	err := s.each(ctx, text, append(w.args, q.Limit), func(r *sql.Rows) error {
 		var h query.SearchHit
@@ -359,7 +359,7 @@ func (s *Search) Hits(ctx context.Context, q query.SearchAsked) ([]query.SearchH
 
 // Count counts hits up to a bound.
 func (s *Search) Count(ctx context.Context, q query.SearchAsked, bound int) (int64, error) {
-	source, w := found(q)
+	source, _, w := found(q)
 	var n int64
 	_, err := s.one(ctx, "SELECT count(*) FROM "+source+" WHERE "+w.text()+" LIMIT ?)", append(w.args, bound), &n)
 	return n, err
@@ -371,14 +371,10 @@ func (s *Search) Facets(ctx context.Context, q query.SearchAsked, fields []strin
 	for _, field := range fields {
 		facets[field] = map[string]int64{}
 	}
-	source, w := found(q)
-	column := "rowid"
-	if strings.Contains(source, "documents") {
-		column = "id"
-	}
+	source, column, w := found(q)
 	// Many documents share their dimensions: they are counted first, and looked up once.
 	text := "SELECT g.n, g.type, " + dimensionColumns + " FROM (SELECT x.dimensions, x.type, count(*) AS n FROM " + source + " WHERE " + w.text() +
-		" ORDER BY " + column + " DESC LIMIT ?) h CROSS JOIN documents x ON x.id = h.id GROUP BY x.dimensions, x.type) g JOIN dimensions d ON d.id = g.dimensions"
+		inOrder(column, false) + " LIMIT ?) h CROSS JOIN documents x ON x.id = h.id GROUP BY x.dimensions, x.type) g JOIN dimensions d ON d.id = g.dimensions"
 	err := s.each(ctx, text, append(w.args, bound), func(r *sql.Rows) error {
 		var n int64
 		var d projector.Document

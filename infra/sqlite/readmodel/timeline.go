@@ -128,11 +128,13 @@ func hashOf(id string) int64 {
 
 const timelineColumns = "s.stream, s.shard, e.seq, e.recorded_at, e.type, e.actor, e.role, e.entry, e.place, b.packed"
 
-func scanEvent(r *sql.Rows) (*domain.Event, error) {
+// scanEvent scans timelineColumns, and what stands behind them into more.
+func scanEvent(r *sql.Rows, more ...any) (*domain.Event, error) {
 	var e domain.Event
 	var recorded int64
 	var packed []byte
-	if err := r.Scan(&e.Stream, &e.Position.Shard, &e.Seq, &recorded, &e.Type, &e.Actor.ID, &e.Actor.Role, &e.Position.Index, &e.Position.Place, &packed); err != nil {
+	into := []any{&e.Stream, &e.Position.Shard, &e.Seq, &recorded, &e.Type, &e.Actor.ID, &e.Actor.Role, &e.Position.Index, &e.Position.Place, &packed}
+	if err := r.Scan(append(into, more...)...); err != nil {
 		return nil, err
 	}
 	e.RecordedAt = fromMicros(recorded)
