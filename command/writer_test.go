@@ -623,6 +623,7 @@ func TestADecisionWhoseEventsCannotBeFoldedIsRefusedAndLeavesNoTrace(t *testing.
 			t.Fatalf("a decision that can't be folded: %v", err)
 		}
 		other.add(t, "customer/a", tallyID())
+		w.add(t, "customer/b", tallyID()) // which takes up what the other wrote
 		if r := w.add(t, "customer/a", tallyID()); r.Version != 3+2*n {
 			t.Fatalf("after it, and after another process: %+v, want version %d", r, 3+2*n)
 		}
