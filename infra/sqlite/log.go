@@ -35,6 +35,7 @@ type LogStore struct {
 	w           *writer       // of whoever holds the turn; nil when it must be made anew
 	checkpoints *checkpointer
 	damaged     atomic.Bool // a hole in a history was found
+	heads       heads
 
 	readingHead, readingLog, readingStream, readingSnapshot *sql.Stmt
 }
@@ -197,6 +198,7 @@ func (s *LogStore) claim(ctx context.Context, c *claim) error {
 		return s.settle(c, err)
 	}
 	c.result = command.Claimed{Applied: true, Head: c.head()}
+	s.heads.saw(c.entry.Shard, c.entry.Index)
 	s.checkpoints.wrote(len(c.data) + len(c.runs)*pageBytes)
 	return nil
 }

@@ -157,3 +157,27 @@ func BenchmarkRead(b *testing.B) {
 	}
 	b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
 }
+
+// BenchmarkLookups are what loading a customer costs at the least.
+func BenchmarkLookups(b *testing.B) {
+	s := newLog(b)
+	source := sample.NewSource(1, 5000, 1)
+	for range 100 {
+		claim(b, s, source.Next(64))
+	}
+	for name, look := range map[string]func() error{
+		"a stream without events":    func() error { _, err := s.ReadStream(b.Context(), "customer/new", 1, 1<<20); return err },
+		"a stream without snapshot":  func() error { _, _, err := s.LoadSnapshot(b.Context(), "customer/new"); return err },
+		"the head":                   func() error { _, err := s.Head(b.Context(), 1); return err },
+		"the tail, nothing after it": func() error { _, err := s.Read(b.Context(), 1, 101, 1<<20); return err },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := look(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
