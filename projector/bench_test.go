@@ -50,11 +50,11 @@ func BenchmarkBacklog(b *testing.B) {
 }
 
 // BenchmarkOffered applies entries of one event one after the other, each waited for: the time from a message to the
-// row.
+// row, without the pace that lets entries come together under load.
 func BenchmarkOffered(b *testing.B) {
 	log := newJournal()
 	store := readmodel.New()
-	c := projector.NewConsumer(projector.Config{}, projector.Projection[*readmodel.Tx](cheap{}), projector.Store[*readmodel.Tx](store),
+	c := projector.NewConsumer(projector.Config{Pace: 1}, projector.Projection[*readmodel.Tx](cheap{}), projector.Store[*readmodel.Tx](store),
 		log, log, []int{1}, time.Now, nil)
 	ctx, cancel := context.WithCancel(b.Context())
 	var group sync.WaitGroup

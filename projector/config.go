@@ -19,7 +19,8 @@ type Config struct {
 	WaitingBytes   int // 8 MiB
 
 	// Pace is the least time from the beginning of one transaction to that of the next, so that under load entries come
-	// together in few transactions instead of costing one each. After a pause an entry goes at once.
+	// together in few transactions instead of costing one each. After a pause an entry goes at once, and so does what
+	// follows on a transaction that was full.
 	Pace time.Duration // 10 ms
 
 	// Turns are shared by the consumers of a process that also takes commands; nil: everybody applies at once.

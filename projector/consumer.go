@@ -113,7 +113,7 @@ func (c *Consumer[T]) runShard(ctx context.Context, s *shardState) error {
 		switch outcome {
 		case Progressed:
 			quiet, pause = c.cfg.QuietMin, c.cfg.RetryMin
-			if rest := c.cfg.Pace - time.Since(begin); rest > 0 {
+			if rest := s.rest(begin); rest > 0 {
 				sleep(ctx, rest)
 			}
 		case Idle:

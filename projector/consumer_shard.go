@@ -36,6 +36,7 @@ type shardState struct {
 	stopped      error // wraps ErrHistoryDiffers
 	failure      error // the last one, nil after progress
 	elsewhere    bool  // another instance was found working on it
+	full         bool  // the last transaction held as much as one may: there is a backlog
 	parked       int
 	parkedAt     time.Time // when parked was counted; zero: count again
 }
@@ -216,6 +217,17 @@ func (s *shardState) forget() {
 	s.ready, s.known = nil, false
 	clear(s.waiting)
 	s.waitingBytes = 0
+}
+
+// rest is how long to pause after a transaction that began at a moment, so that entries come together. A backlog waits
+// for nothing.
+func (s *shardState) rest(begin time.Time) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.full {
+		return 0
+	}
+	return s.cfg.Pace - time.Since(begin)
 }
 
 // correctTail takes back what was heard of but is not there, unless more was heard of meanwhile.

@@ -156,6 +156,7 @@ func (c *Consumer[T]) gather(ctx context.Context, s *shardState) ([]*domain.Entr
 		batch, full := s.batch()
 		heard := s.heardOf()
 		if full || heard <= s.end().Index {
+			s.isFull(full)
 			return batch, nil
 		}
 		next := s.end().Index + 1
@@ -175,6 +176,12 @@ func (c *Consumer[T]) gather(ctx context.Context, s *shardState) ([]*domain.Entr
 			return nil, c.suspectMessage(ctx, s)
 		}
 	}
+}
+
+func (s *shardState) isFull(full bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.full = full
 }
 
 // suspectMessage asks the log after entries were met that do not follow on. A message may be a stray of another log;

@@ -119,6 +119,22 @@ func checkEntriesThatComeCloseTogetherShareATransaction(t *testing.T) {
 	})
 }
 
+func TestABacklogWaitsForNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(projector.Config{MaxEvents: 4, PageBytes: 3000}, counting{}, nil)
+		for range 200 {
+			f.journal.claim(1, "a", "b")
+		}
+		before := time.Now()
+		_ = running(t, f, func() {
+			if f.applied(1) != 200 || time.Since(before) > 0 {
+				t.Errorf("applied up to %d of 200 after %v", f.applied(1), time.Since(before))
+			}
+		})
+	})
+}
+
 func TestALostMessageCostsNoMoreThanAQuietMoment(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, checkALostMessageCostsNoMoreThanAQuietMoment)

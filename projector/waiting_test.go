@@ -57,6 +57,7 @@ func TestAWaitInTheConsumersProcessEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(projector.Config{}, counting{}, nil)
+		f.settle(t)
 		e := f.journal.claim(1, "a")
 		before := time.Now()
 		var took time.Duration
@@ -69,7 +70,9 @@ func TestAWaitInTheConsumersProcessEndsAtOnce(t *testing.T) {
 		})
 		synctest.Wait()
 		f.Offer(e)
-		f.settle(t)
+		if outcome, err := f.Step(t.Context(), 1); outcome != projector.Progressed {
+			t.Errorf("%v, %v", outcome, err)
+		}
 		group.Wait()
 		if took != 0 {
 			t.Errorf("it ended after %v", took)

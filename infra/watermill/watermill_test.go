@@ -322,7 +322,7 @@ func TestWhatIsPublishedIsSoonVisible(t *testing.T) {
 	t.Parallel()
 	store, log := readmodel.New(), &listLog{}
 	shared := projector.NewShared(log, 1<<20)
-	consumer := projector.NewConsumer(projector.Config{}, counter{}, store, shared, noHistories{}, []int{1}, time.Now, nil)
+	consumer := projector.NewConsumer(projector.Config{Pace: 1}, counter{}, store, shared, noHistories{}, []int{1}, time.Now, nil)
 	transport := start(t, watermill.Config{}, prometheus.NewRegistry(), 1<<20, consumer)
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
@@ -351,11 +351,11 @@ func TestWhatIsPublishedIsSoonVisible(t *testing.T) {
 }
 
 // BenchmarkPublishedIsVisible is the time from publishing an entry to its row in a store in memory, one after the other:
-// queue, GoChannel, router, consumer.
+// queue, GoChannel, router, consumer, without the consumer's pace.
 func BenchmarkPublishedIsVisible(b *testing.B) {
 	store, log := readmodel.New(), &listLog{}
 	shared := projector.NewShared(log, 1<<20)
-	consumer := projector.NewConsumer(projector.Config{}, counter{}, store, shared, noHistories{}, []int{1}, time.Now, nil)
+	consumer := projector.NewConsumer(projector.Config{Pace: 1}, counter{}, store, shared, noHistories{}, []int{1}, time.Now, nil)
 	transport, err := watermill.NewInProcess(watermill.Config{}, shared, prometheus.NewRegistry(), consumer)
 	if err != nil {
 		b.Fatal(err)
