@@ -9,68 +9,70 @@ import (
 )
 
 // Policy is the policy document "default": every rule of the books is data in it. What is absent is unlimited, or takes
-// the default that its comment names. Sources of the figures of version 1: docs/rules.md.
+// the default that its comment names. Durations are from a second to ten years, written as ParseSpan reads them. The
+// figures of version 1 and where they come from: docs/rules.md. A comment ends with the source of the rule: P official,
+// T talks, 2 press, R our own decision, DRM the terms of Widevine and FairPlay.
 type Policy struct {
 	General  General                `json:"general"`
-	Defaults TitleRules             `json:"defaults"` // for studios and titles that say nothing else
-	Plans    map[string]*Plan       `json:"plans"`
-	Studios  map[string]*TitleRules `json:"studios"`
-	Titles   map[string]*TitleRules `json:"titles,omitempty"` // overrides, by playable
+	Defaults TitleRules             `json:"defaults"`         // for studios and titles that say nothing else
+	Plans    map[string]*Plan       `json:"plans"`            // by the name that a customer's plan has; at least one
+	Studios  map[string]*TitleRules `json:"studios"`          // by the name that the catalogue uses
+	Titles   map[string]*TitleRules `json:"titles,omitempty"` // overrides, by the id of a movie or episode
 }
 
-// Limit is how many are allowed.
+// Limit is how many are allowed: a hard limit that refuses, and a soft one that warns before.
 type Limit struct {
 	Max    int64 `json:"max"`               // 0 to 1,000,000; 0 allows none
-	WarnAt int64 `json:"warn_at,omitempty"` // a grant that leaves so many or fewer warns; 0: never
+	WarnAt int64 `json:"warn_at,omitempty"` // 0 to Max: a grant that leaves so many or fewer warns; 0: never. T
 }
 
 // Plan is what a customer pays for.
 type Plan struct {
-	Version                    int      `json:"version"` // 1, 2, 3…: named by decisions
-	Rank                       int      `json:"rank"`    // a plan of higher rank offers more: for downgrades and remedies
-	Downloads                  bool     `json:"downloads"`
-	Qualities                  []string `json:"qualities,omitempty"` // that may be downloaded; absent: all
-	MaxDownloadDevices         *Limit   `json:"max_download_devices,omitempty"`
-	MaxActivePerDevice         *Limit   `json:"max_active_per_device,omitempty"`
-	MaxDownloadsPerDeviceMonth *Limit   `json:"max_downloads_per_device_month,omitempty"`
+	Version                    int      `json:"version"`                                  // 1 to 1,000,000: named by decisions; raise it with every change
+	Rank                       int      `json:"rank"`                                     // 0 to 1000: a plan of higher rank offers more, for downgrades and remedies
+	Downloads                  bool     `json:"downloads"`                                // true: licences that persist are allowed at all
+	Qualities                  []string `json:"qualities,omitempty"`                      // that may be downloaded: standard, high, uhd; absent: all
+	MaxDownloadDevices         *Limit   `json:"max_download_devices,omitempty"`           // devices that hold a slot, at a time. 2
+	MaxActivePerDevice         *Limit   `json:"max_active_per_device,omitempty"`          // active licences on a device, at a time. 2
+	MaxDownloadsPerDeviceMonth *Limit   `json:"max_downloads_per_device_month,omitempty"` // acquisitions on a device, per month_window. 2
 }
 
 // TitleRules are what a studio, or one title, allows. A field that is absent is looked up one level further out: title,
 // studio, defaults.
 type TitleRules struct {
-	MaxActivePerStudio       *Limit `json:"max_active_per_studio,omitempty"`        // of a customer, at a time; not for single titles
-	MaxDownloadsPerTitleYear *Limit `json:"max_downloads_per_title_year,omitempty"` // of a customer, per playable
-	MaxPlaysPerPeriod        *Limit `json:"max_plays_per_period,omitempty"`         // of a customer, per playable
-	PlayPeriod               Span   `json:"play_period,omitempty"`                  // of max_plays_per_period; 30d
-	MaxRenewals              *Limit `json:"max_renewals,omitempty"`                 // of a licence
-	MaxReissues              *Limit `json:"max_reissues,omitempty"`                 // of a licence
+	MaxActivePerStudio       *Limit `json:"max_active_per_studio,omitempty"`        // of a customer, at a time; not for single titles. 2
+	MaxDownloadsPerTitleYear *Limit `json:"max_downloads_per_title_year,omitempty"` // of a customer and playable, per year_window. T, 2
+	MaxPlaysPerPeriod        *Limit `json:"max_plays_per_period,omitempty"`         // of a customer and playable; replays in one playback life are one. R
+	PlayPeriod               Span   `json:"play_period,omitempty"`                  // of max_plays_per_period, rolling, up to 1y; 30d. R
+	MaxRenewals              *Limit `json:"max_renewals,omitempty"`                 // of a licence, in its whole life. R
+	MaxReissues              *Limit `json:"max_reissues,omitempty"`                 // of a licence, in its whole life. R
 
-	RentalDuration   Span `json:"rental_duration,omitempty"`    // start within
-	PlaybackDuration Span `json:"playback_duration,omitempty"`  // finish within, from the first play
-	LicenseDuration  Span `json:"license_duration,omitempty"`   // ends within, in any case
-	RenewalDelay     Span `json:"renewal_delay,omitempty"`      // the device asks for a renewal from then on
-	RetryInterval    Span `json:"retry_interval,omitempty"`     // between failed renewals
-	MinRenewInterval Span `json:"min_renew_interval,omitempty"` // between issue or renewal and the next renewal
-	RenewGrace       Span `json:"renew_grace,omitempty"`        // how long after expiry a renewal is still taken
+	RentalDuration   Span `json:"rental_duration,omitempty"`    // start within, from issue or renewal. T, DRM
+	PlaybackDuration Span `json:"playback_duration,omitempty"`  // finish within, from the first play. P, DRM
+	LicenseDuration  Span `json:"license_duration,omitempty"`   // ends within, from issue or renewal, in any case. P, DRM
+	RenewalDelay     Span `json:"renewal_delay,omitempty"`      // the device asks for a renewal from then on; less than license_duration. DRM
+	RetryInterval    Span `json:"retry_interval,omitempty"`     // between failed renewals. DRM
+	MinRenewInterval Span `json:"min_renew_interval,omitempty"` // between issue or renewal and the next renewal; absent: none. P
+	RenewGrace       Span `json:"renew_grace,omitempty"`        // how long after expiry a renewal is still taken; absent: not at all. R
 
-	RenewalRestartsPlayback *bool  `json:"renewal_restarts_playback,omitempty"`  // false
-	RenewalCountsAsDownload *bool  `json:"renewal_counts_as_download,omitempty"` // true: against the yearly limit
-	RenewOverLimit          string `json:"renew_over_limit,omitempty"`           // refuse (also ""), allow: a renewal beyond the yearly limit
-	FailMode                string `json:"fail_mode,omitempty"`                  // closed (also ""), open: when the books can't be read
-	FailOpenDuration        Span   `json:"fail_open_duration,omitempty"`         // of a grant made then; 48h
+	RenewalRestartsPlayback *bool  `json:"renewal_restarts_playback,omitempty"`  // a renewal begins the playback life anew; false. R
+	RenewalCountsAsDownload *bool  `json:"renewal_counts_as_download,omitempty"` // against max_downloads_per_title_year; true. T
+	RenewOverLimit          string `json:"renew_over_limit,omitempty"`           // a renewal beyond that limit: refuse (also ""), allow with a warning. R
+	FailMode                string `json:"fail_mode,omitempty"`                  // when the books can't be read: closed (also ""), open. R
+	FailOpenDuration        Span   `json:"fail_open_duration,omitempty"`         // of a grant made then; 48h. R
 }
 
 // General are the rules that hold whatever the plan or studio.
 type General struct {
-	MonthWindow        Calendar `json:"month_window"` // of max_downloads_per_device_month
-	YearWindow         Calendar `json:"year_window"`  // of max_downloads_per_title_year
-	DeviceReplacements *Limit   `json:"device_replacements_per_30d,omitempty"`
-	SlotFreedOn        string   `json:"slot_freed_on"`        // removal, confirmation_or_expiry
-	OnHoldEffect       string   `json:"on_hold_effect"`       // refuse_new, refuse_renewal (and new), revoke
-	DowngradeEffect    string   `json:"downgrade_effect"`     // keep: what is there stays; remove: what is over the new limits is released
-	PlayDrift          Span     `json:"play_drift"`           // by how much a device's clock may be off before its time is not believed
-	PlayMemory         Span     `json:"play_memory"`          // how long a play_id is remembered
-	EndedLicenseMemory Span     `json:"ended_license_memory"` // how long after its end a licence stays in the books
+	MonthWindow        Calendar `json:"month_window"`                          // of max_downloads_per_device_month: this calendar month (the default), or 30 days. 2
+	YearWindow         Calendar `json:"year_window"`                           // of max_downloads_per_title_year: this calendar year, or 365 days (the default). R
+	DeviceReplacements *Limit   `json:"device_replacements_per_30d,omitempty"` // devices that took a freed slot, in 30 days; not those that support removed. 2
+	SlotFreedOn        string   `json:"slot_freed_on"`                         // removal, confirmation_or_expiry (of the licences of a removed device). R
+	OnHoldEffect       string   `json:"on_hold_effect"`                        // of a membership on hold or paused: refuse_new, refuse_renewal (and new), revoke. R
+	DowngradeEffect    string   `json:"downgrade_effect"`                      // keep: what is there stays; remove: what is over the new limits is released. P
+	PlayDrift          Span     `json:"play_drift"`                            // by how much a device's clock may be off before its time is not believed; 10m. R
+	PlayMemory         Span     `json:"play_memory"`                           // how long a play_id is remembered; 60d. R
+	EndedLicenseMemory Span     `json:"ended_license_memory"`                  // how long after its end a licence stays in the books, up to 90d; 90d. R
 }
 
 // Calendar is the window of a limit per month or year.
