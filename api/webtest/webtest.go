@@ -81,9 +81,14 @@ func (a *Answer) Problem(t testing.TB) web.Problem {
 // Do sends a request to a handler.
 func Do(t testing.TB, h http.Handler, r Request) *Answer {
 	t.Helper()
-	req := r.HTTP(t)
+	return Serve(t, h, r.HTTP(t))
+}
+
+// Serve sends a request of net/http to a handler.
+func Serve(t testing.TB, h http.Handler, r *http.Request) *Answer {
+	t.Helper()
 	recorder := httptest.NewRecorder()
-	h.ServeHTTP(recorder, req)
+	h.ServeHTTP(recorder, r)
 	result := recorder.Result()
 	raw, err := io.ReadAll(result.Body)
 	if err != nil {
@@ -92,7 +97,7 @@ func Do(t testing.TB, h http.Handler, r Request) *Answer {
 	a := &Answer{Status: result.StatusCode, Header: result.Header, Raw: raw}
 	if strings.Contains(result.Header.Get("Content-Type"), "json") && len(raw) > 0 {
 		if err := json.Unmarshal(raw, &a.Body); err != nil {
-			t.Fatalf("%s %s: status %d: not JSON: %v: %.300s", r.Method, r.Path, a.Status, err, raw)
+			t.Fatalf("%s %s: status %d: not JSON: %v: %.300s", r.Method, r.URL.Path, a.Status, err, raw)
 		}
 	}
 	return a
