@@ -84,12 +84,13 @@ func TestTheScheduleTestNoticesBrokenRules(t *testing.T) {
 
 // coverage counts what schedules came to.
 type coverage struct {
-	steps, answered, unknown, taken, crashes, late, repeated, reads, abandoned int
+	steps, answered, refused, unknown, taken, crashes, late, repeated, reads, abandoned int
 }
 
 func (c *coverage) add(o *coverage) {
 	c.steps += o.steps
 	c.answered += o.answered
+	c.refused += o.refused
 	c.unknown += o.unknown
 	c.taken += o.taken
 	c.crashes += o.crashes
@@ -383,6 +384,8 @@ type given struct {
 	id      string
 	stream  domain.StreamID
 	add     conformance.Add
+	decider command.Decider // add, or one that fails
+	ifMatch *uint64
 	result  *command.Result
 	failed  bool // the last answer said that it was not and will not be written
 	unknown bool // some answer, or a crash, left it open
@@ -425,14 +428,23 @@ func (c *client) act(w *schedule) error {
 		if w.chance(4) {
 			amount = -1_000 // refused
 		}
-		c.given = append(c.given, &given{
-			id: fmt.Sprintf("c%d-%d", c.name, n), stream: w.stream(), add: conformance.Add{Amount: amount, Events: 1 + w.random.IntN(3)},
-		})
+		g := &given{id: fmt.Sprintf("c%d-%d", c.name, n), stream: w.stream(), add: conformance.Add{Amount: amount, Events: 1 + w.random.IntN(3)}}
+		g.decider = g.add
+		switch w.random.IntN(12) {
+		case 0:
+			g.decider = conformance.Spoil{}
+		case 1:
+			g.decider = command.DeciderFunc(func(domain.Aggregate, domain.Moment) (domain.Verdict, error) { panic("drawn") })
+		case 2:
+			version := uint64(w.random.IntN(12))
+			g.ifMatch = &version
+		}
+		c.given = append(c.given, g)
 	}
 	g := c.given[len(c.given)-1]
 	w.log("client %d gives %s for %s to %s", c.name, g.id, g.stream, p.name)
 	c.at, c.waiting = p, p.core.Submit(context.Background(), command.Submission{
-		Stream: g.stream, Meta: command.Meta{CommandID: g.id}, RequestHash: g.id, Decider: g.add,
+		Stream: g.stream, Meta: command.Meta{CommandID: g.id, IfMatch: g.ifMatch}, RequestHash: g.id, Decider: g.decider,
 	})
 	w.step(p)
 	return nil
@@ -499,6 +511,9 @@ func (c *client) look(w *schedule) error {
 	case errors.Is(err, command.ErrUnknown):
 		g.unknown = true
 		w.seen.unknown++
+	case g.decider != command.Decider(g.add) && !errors.Is(err, command.ErrUnavailable) || errors.Is(err, command.ErrVersionConflict) && g.ifMatch != nil:
+		g.failed, g.over = true, true
+		w.seen.refused++
 	default:
 		g.failed = true
 		if !g.unknown && g.result == nil && w.chance(3) {
