@@ -1,17 +1,27 @@
 package watermill
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
 
 // Metrics counts messages by topic. A nil *Metrics counts nothing.
 type Metrics struct {
 	publishedTotal, droppedTotal, failedTotal, unreadTotal *prometheus.CounterVec
 }
 
-// NewMetrics registers the transport's metrics.
+// NewMetrics registers the transport's metrics. A process that starts its transport again goes on with the ones it has.
 func NewMetrics(registry prometheus.Registerer) *Metrics {
 	counter := func(name, help string) *prometheus.CounterVec {
 		vec := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "carryon", Subsystem: "messages", Name: name, Help: help}, []string{"topic"})
-		registry.MustRegister(vec)
+		err := registry.Register(vec)
+		if before, again := errors.AsType[prometheus.AlreadyRegisteredError](err); again {
+			return before.ExistingCollector.(*prometheus.CounterVec)
+		}
+		if err != nil {
+			panic(err) // another collector has taken the name: a mistake in the program
+		}
 		return vec
 	}
 	return &Metrics{

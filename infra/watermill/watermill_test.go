@@ -216,6 +216,26 @@ func TestMessagesPublishedBeforeTheStartAreKept(t *testing.T) {
 	}
 }
 
+func TestATransportIsStartedAgainWithTheSameMetrics(t *testing.T) {
+	t.Parallel()
+	one, registry := newRunner("one"), prometheus.NewRegistry()
+	first := start(t, watermill.Config{}, registry, 1<<20, one)
+	publish(t, first, 1, 1)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	second := start(t, watermill.Config{}, registry, 1<<20, one)
+	publish(t, second, 2, 2)
+	one.hears(t, "entry 1:1")
+	one.hears(t, "entry 1:2")
+	if err := second.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if published := value(t, registry, "carryon_messages_published_total", "entries.one"); published != 2 {
+		t.Errorf("%v messages are counted as published, want 2", published)
+	}
+}
+
 func TestClosePublishesWhatStillWaits(t *testing.T) {
 	t.Parallel()
 	one := newRunner("one")
