@@ -384,7 +384,7 @@ func TestImportReplacesTheCatalogueAndKeepsThePast(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := s.Current().Version()
-	c, bad, err := s.Import(context.Background(), strings.NewReader(header+"x1,One,movie,,,,,,,,,,\n"))
+	c, bad, err := s.Import(t.Context(), strings.NewReader(header+"x1,One,movie,,,,,,,,,,\n"))
 	if err != nil || len(bad) > 0 {
 		t.Fatal(err, bad)
 	}
@@ -421,7 +421,7 @@ func TestAnImportWithoutAGoodRowChangesNothing(t *testing.T) {
 	before := s.Current().Version()
 	for name, file := range map[string]string{"empty": "", "no rows": header, "only bad": header + "x,,movie,,,,,,,,,,\n", "wrong header": "id,name\n1,2\n", "unknown column": strings.TrimSpace(header) + ",colour\nx,One,movie,,,,,,,,,,,\n",
 		"a column twice": "title_id,title,kind,title\nx,One,movie,Two\n", "a broken header": "title_id,\"title,kind\n"} {
-		if _, _, err := s.Import(context.Background(), strings.NewReader(file)); err == nil {
+		if _, _, err := s.Import(t.Context(), strings.NewReader(file)); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 	}
