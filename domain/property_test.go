@@ -19,29 +19,35 @@ func TestRandomCommandsAreDecidedAsAPlainModelDecidesThem(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		r := newRun(t)
-		t.Repeat(map[string]func(*rapid.T){
-			"":               r.check,
-			"acquire":        r.acquire,
-			"acquire more":   r.acquire,
-			"acquire again":  r.acquire,
-			"renew":          r.renew,
-			"release":        r.release,
-			"confirm":        r.confirm,
-			"play":           r.play,
-			"revoke":         r.revoke,
-			"revoke all":     r.revokeAll,
-			"register":       r.register,
-			"remove":         r.remove,
-			"block":          r.block,
-			"plan":           r.changePlan,
-			"membership":     r.changeMembership,
-			"exception":      r.exception,
-			"withdraw":       r.withdraw,
-			"time":           r.pass,
-			"some more time": r.pass,
-		})
+		for range 3 { // one repetition is about 30 steps; three reach deeper
+			t.Repeat(r.commandsToDraw())
+		}
 		r.finish(t)
 	})
+}
+
+func (r *run) commandsToDraw() map[string]func(*rapid.T) {
+	return map[string]func(*rapid.T){
+		"":               r.check,
+		"acquire":        r.acquire,
+		"acquire more":   r.acquire,
+		"acquire again":  r.acquire,
+		"renew":          r.renew,
+		"release":        r.release,
+		"confirm":        r.confirm,
+		"play":           r.play,
+		"revoke":         r.revoke,
+		"revoke all":     r.revokeAll,
+		"register":       r.register,
+		"remove":         r.remove,
+		"block":          r.block,
+		"plan":           r.changePlan,
+		"membership":     r.changeMembership,
+		"exception":      r.exception,
+		"withdraw":       r.withdraw,
+		"time":           r.pass,
+		"some more time": r.pass,
+	}
 }
 
 // run is the books and the model side by side.

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"sync"
@@ -255,5 +256,108 @@ func TestLapsedLicencesAreRecordedInFrontAFewAtATime(t *testing.T) {
 	}
 	if got := change(MembershipPaused); len(got) != 1 {
 		t.Errorf("at last %v", got)
+	}
+}
+
+// What the longest windows reach back to must still be there, although the books have been pruned in between.
+func TestNothingIsForgottenThatAWindowReachesBackTo(t *testing.T) {
+	t.Parallel()
+	for name, x := range map[string]struct {
+		calendar bool
+		use, ask string
+		code     string
+	}{
+		"rolling month":  {false, "2026-01-01T12:00:00Z", "2026-01-31T11:59:59Z", CodeMonthlyDownloadLimit},
+		"calendar month": {true, "2025-12-31T11:00:00Z", "2026-01-31T10:59:59Z", CodeMonthlyDownloadLimit}, // of January in Auckland
+		"rolling year":   {false, "2025-03-01T12:00:00Z", "2026-03-01T11:59:59Z", CodeYearlyTitleLimit},
+		"calendar year":  {true, "2027-12-31T11:00:00Z", "2028-12-31T10:59:59Z", CodeYearlyTitleLimit}, // a leap year in Auckland
+	} {
+		w := newWorld()
+		if x.calendar {
+			zone, err := time.LoadLocation("Pacific/Auckland")
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.policy.General.MonthWindow = Calendar{Kind: WindowCalendar, TimeZone: zone.String(), location: zone}
+			w.policy.General.YearWindow = w.policy.General.MonthWindow
+		} else {
+			w.policy.General.MonthWindow = Calendar{Kind: WindowRolling}
+			w.policy.General.YearWindow = Calendar{Kind: WindowRolling}
+		}
+		if x.code == CodeMonthlyDownloadLimit {
+			w.policy.Plans["standard"].MaxDownloadsPerDeviceMonth = &Limit{Max: 1}
+		} else {
+			w.policy.Studios["aurora"].MaxDownloadsPerTitleYear = &Limit{Max: 1}
+		}
+		w.movie("harbour", "aurora")
+		use, err := time.Parse(time.RFC3339, x.use)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask, err := time.Parse(time.RFC3339, x.ask)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.now = use
+		w.plan(t, "standard", "NZ")
+		license := w.granted(t, "phone", "harbour")
+		w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, license) })
+		for w.now = w.now.Add(24 * time.Hour); w.now.Before(ask); w.now = w.now.Add(24 * time.Hour) {
+			w.plan(t, "standard", []string{"NZ", "AU"}[w.now.YearDay()%2]) // any event of another day prunes
+		}
+		w.now = ask
+		if v, _ := w.acquire(t, w.ask("phone", "harbour")); v.Decision.Code != x.code {
+			t.Errorf("%s: a second before the window's end\n%s", name, explain(v.Decision))
+		}
+		w.now = ask.Add(time.Second)
+		if v, _ := w.acquire(t, w.ask("phone", "harbour")); v.Decision.Outcome != OutcomeGrant {
+			t.Errorf("%s: at the window's end\n%s", name, explain(v.Decision))
+		}
+	}
+}
+
+func TestTheExceptionThatExpiresFirstIsUsedFirst(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.policy.Studios["aurora"].MaxDownloadsPerTitleYear = &Limit{}
+	w.movie("harbour", "aurora")
+	w.plan(t, "standard", "DE")
+	var ids []string
+	for _, days := range []int{0, 20, 10, 0, 10} {
+		ask := ExceptionRequest{Code: CodeYearlyTitleLimit, Uses: 1, Reason: someReason}
+		if days > 0 {
+			ask.ExpiresAt = new(w.now.AddDate(0, 0, days))
+		}
+		w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.GrantException(m, ask) })
+		ids = append(ids, w.books.exceptions[len(w.books.exceptions)-1].id)
+	}
+	for _, want := range []int{2, 4, 1, 0, 3} {
+		v, _ := w.acquire(t, w.ask("phone", "harbour"))
+		rule := ruleOf(v.Decision, RuleDownloadsPerYear)
+		if rule.Exception != ids[want] {
+			t.Errorf("exception %s is used, not number %d (%s)", rule.Exception, want, ids[want])
+		}
+		w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.RevokeAll(m, someReason) })
+	}
+}
+
+// A snapshot is read back as it was written only by the fold and the layout that wrote it. Who changes either raises
+// FoldVersion, and then this.
+func TestTheFoldAndItsLayoutBelongToTheFoldVersion(t *testing.T) {
+	t.Parallel()
+	w := busyCustomer(t)
+	license := w.books.licenses[59].subject.LicenseID
+	w.do(t, func(c *Customer, m Moment) (Verdict, error) {
+		return c.RecordPlayback(m, PlaybackReport{LicenseID: license, PlayID: "p", Kind: PlayStart, DeviceTime: m.Now})
+	})
+	w.do(t, func(c *Customer, m Moment) (Verdict, error) {
+		return c.GrantException(m, ExceptionRequest{Code: CodeYearlyTitleLimit, Uses: 2, Reason: someReason})
+	})
+	w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.BlockDevice(m, "dev-tablet-2", someReason) })
+	w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.RemoveDevice(m, "dev-tablet-2", nil) })
+	w.acquire(t, w.ask("dev-phone-1", "unheard-of"))
+	sum := fmt.Sprintf("%d %x", FoldVersion, sha256.Sum256(marshalled(t, w.books)))
+	if want := "1 9f14f1fcc54f011da425b2ca5b145d8aa6a41d6935a765427d66fe20222385d2"; sum != want {
+		t.Errorf("the fold is %q; it was %q", sum, want)
 	}
 }
