@@ -99,8 +99,8 @@ func (s *Embedded) Audit(ctx context.Context, o cli.AuditOptions) (projector.Aud
 		Log: s.log, Histories: s.log, Shards: s.shards(),
 		ShardOf: func(stream domain.StreamID) int { return command.ShardOf(stream, customerShards) },
 		Models: []projector.AuditedStore{
-			{Name: "reference", Store: m.reference}, {Name: "customers", Store: m.customers}, {Name: "timeline", Store: m.timeline},
-			{Name: "denials", Store: m.denials}, {Name: "analytics", Store: m.analytics}, {Name: "search", Store: m.search},
+			{Name: "reference", Store: m.reference, Rows: m.reference}, {Name: "customers", Store: m.customers, Rows: m.customers}, {Name: "timeline", Store: m.timeline, Rows: m.timeline},
+			{Name: "denials", Store: m.denials, Rows: m.denials}, {Name: "analytics", Store: m.analytics, Rows: m.analytics}, {Name: "search", Store: m.search, Rows: m.search},
 		},
 	}, projector.AuditOptions{Sample: o.Sample, Seed: o.Seed, Progress: o.Progress})
 }
