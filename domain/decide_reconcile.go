@@ -33,10 +33,13 @@ func (c *Customer) Reconcile(m Moment, grant *LicenseIssued) (Verdict, error) {
 	}
 	entered := *grant
 	entered.Plan = c.plan
-	events = append(events,
-		NewEvent{Payload: &entered, OccurredAt: grant.IssuedAt},
-		NewEvent{Payload: &ContentDownloaded{Subject: entered.Subject, At: grant.IssuedAt}, OccurredAt: grant.IssuedAt},
-		NewEvent{Payload: settled})
+	events = append(events, NewEvent{Payload: &entered, OccurredAt: grant.IssuedAt})
+	if h.reissue == nil { // else the books would have issued again what is active, and counted nothing
+		events = append(events, NewEvent{
+			Payload: &ContentDownloaded{Subject: entered.Subject, At: grant.IssuedAt}, OccurredAt: grant.IssuedAt,
+		})
+	}
+	events = append(events, NewEvent{Payload: settled})
 	if h.refused() {
 		h.needed = nil // what is revoked uses no exception up
 	}

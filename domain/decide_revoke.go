@@ -15,7 +15,8 @@ func (c *Customer) Revoke(m Moment, licenseID string, reason Reason) (Verdict, e
 	return c.record(m, nil, c.revoked(m, l, reason)), nil
 }
 
-// RevokeAll takes every active licence back. Where there are more than one verdict can hold, Verdict.Remaining says
+// RevokeAll takes every licence back that is active, or that could become so again: by a renewal within the grace, by a
+// withdrawal that is put off. Where there are more than one verdict can hold, Verdict.Remaining says
 // how many are left for the same command under another id.
 func (c *Customer) RevokeAll(m Moment, reason Reason) (Verdict, error) {
 	if err := checkReason(reason); err != nil {
@@ -27,12 +28,12 @@ func (c *Customer) RevokeAll(m Moment, reason Reason) (Verdict, error) {
 	return v, nil
 }
 
-// revokeActive appends a revocation of each active licence, as far as they fit, and says how many do not.
+// revokeActive appends the revocations, as far as they fit, and says how many do not.
 func (c *Customer) revokeActive(m Moment, reason Reason, events []NewEvent) (_ []NewEvent, remaining int) {
-	now := instantOf(m.Now)
+	now, policy := instantOf(m.Now), m.Reference.Policy(m.Now)
 	for _, l := range c.licenses {
 		switch {
-		case !l.active(m.Reference, now):
+		case l.endedAt != 0 || l.finished(policy, now):
 		case len(events) == MaxVerdictEvents-maxLapsed:
 			remaining++
 		default:
@@ -40,6 +41,17 @@ func (c *Customer) revokeActive(m Moment, reason Reason, events []NewEvent) (_ [
 		}
 	}
 	return events, remaining
+}
+
+// finished tells whether a licence has ended by its own terms so long ago that no renewal brings it back.
+func (l *license) finished(policy *Policy, now instant) bool {
+	end := l.ownEnding()
+	if !end.passed(now) {
+		return false
+	}
+	rules := policy.RulesFor(l.subject.TitleID, l.subject.Studio)
+	grace, _ := rules.Span(func(t *TitleRules) Span { return t.RenewGrace })
+	return end.at.plus(grace.Seconds()) <= now
 }
 
 func (c *Customer) revoked(m Moment, l *license, reason Reason) NewEvent {

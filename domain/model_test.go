@@ -234,16 +234,20 @@ func (m *model) check(q *question, rule, code string, ok bool) {
 	}
 }
 
-// count writes down a limit.
+// count writes down a limit of which the request takes one; only of plays it takes none.
 func (m *model) count(q *question, rule, code string, used int64, limit *Limit) {
+	takes := int64(1)
+	if rule == "max_plays_per_period" {
+		takes = 0
+	}
 	switch {
 	case limit == nil:
 		q.rules = append(q.rules, mRule{rule: rule, code: code, outcome: "pass", used: used, limit: -1})
-	case used+1 > limit.Max:
+	case used >= limit.Max:
 		m.no(q, rule, code, used, limit.Max)
 	default:
 		outcome := "pass"
-		if limit.WarnAt > 0 && limit.Max-(used+1) <= limit.WarnAt {
+		if limit.WarnAt > 0 && limit.Max-used-takes <= limit.WarnAt {
 			outcome = "warn"
 		}
 		q.rules = append(q.rules, mRule{rule: rule, code: code, outcome: outcome, used: used, limit: limit.Max})

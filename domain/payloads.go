@@ -76,7 +76,7 @@ type (
 		IssuedAt  time.Time  `json:"issued_at"`
 		WindowEnd *time.Time `json:"window_end,omitempty"` // when the title leaves the catalogue of the country
 		ExpiresAt *time.Time `json:"expires_at,omitempty"` // nil: unlimited
-		LimitedBy string     `json:"limited_by,omitempty"` // which part sets ExpiresAt: rental, playback, license, window
+		LimitedBy string     `json:"limited_by,omitempty"` // which part sets ExpiresAt: rental, playback, license, window, withdrawal
 		KeyID     string     `json:"key_id"`               // the key that signs the licence
 		Decision  Decision   `json:"decision"`
 	}

@@ -348,10 +348,14 @@ type Rules struct {
 
 // RulesFor are the rules of a title of a studio.
 func (p *Policy) RulesFor(title, studio string) Rules {
-	return Rules{
-		levels:  [3]*TitleRules{p.Titles[title], p.Studios[studio], &p.Defaults},
-		sources: [3]string{"title " + title, "studio " + studio, "defaults"},
+	r := Rules{levels: [3]*TitleRules{p.Titles[title], p.Studios[studio], &p.Defaults}, sources: [3]string{2: "defaults"}}
+	if r.levels[0] != nil {
+		r.sources[0] = "title " + title
 	}
+	if r.levels[1] != nil {
+		r.sources[1] = "studio " + studio
+	}
+	return r
 }
 
 // Limit finds a limit and where it comes from; nil means unlimited.

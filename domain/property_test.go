@@ -476,7 +476,10 @@ func (r *run) revokeAll(t *rapid.T) {
 
 func (r *run) revokedAll() {
 	for _, l := range r.model.licenses {
-		if r.model.active(l, r.now) {
+		end := l.own()
+		q := &question{title: l.title, studio: l.studio, policy: r.policy}
+		grace := seconds(field(q, func(t *TitleRules) Span { return t.RenewGrace }).Seconds())
+		if l.ended.IsZero() && (end.IsZero() || end.Add(grace).After(r.now)) {
 			l.ended, l.revoked = r.now, true
 		}
 	}

@@ -1,6 +1,9 @@
 package domain
 
-import "slices"
+import (
+	"slices"
+	"strconv"
+)
 
 // Caps count what is held at a time. A place is free again when its licence is released, revoked or expired.
 
@@ -11,8 +14,15 @@ func (h *hearing) planLimit(field func(*Plan) *Limit) (*Limit, string) {
 	return field(h.plan), h.planSource()
 }
 
-// limit writes down what is used of a limit, and tells whether one more is too many. A grant that leaves few warns.
-func (h *hearing) limit(r *RuleResult, used int64, limit *Limit, source string) bool {
+// place is what a limit counts, and how many of it the request takes.
+type place struct {
+	name  string
+	takes int64
+}
+
+// limit writes down what is used of a limit, and tells whether there is none left for the request. A grant that leaves
+// few warns.
+func (h *hearing) limit(r *RuleResult, used int64, limit *Limit, source string, of place) (over bool) {
 	r.Used = h.number(used)
 	if limit == nil {
 		return false
@@ -21,10 +31,21 @@ func (h *hearing) limit(r *RuleResult, used int64, limit *Limit, source string) 
 	if used >= limit.Max {
 		return true
 	}
-	if left := limit.Max - used - 1; left <= limit.WarnAt && limit.WarnAt > 0 {
-		r.Outcome = RuleWarn
+	if left := limit.Max - used - of.takes; left <= limit.WarnAt && limit.WarnAt > 0 {
+		r.Outcome, r.Detail = RuleWarn, of.left(left)
 	}
 	return false
+}
+
+// left says how many are left after the grant.
+func (p place) left(n int64) string {
+	switch n {
+	case 0:
+		return "this is the last " + p.name
+	case 1:
+		return "1 " + p.name + " left"
+	}
+	return strconv.FormatInt(n, 10) + " " + p.name + "s left"
 }
 
 // activePerDevice caps the active downloads on a device.
@@ -45,10 +66,7 @@ func (h *hearing) activePerStudio() {
 func (h *hearing) cap(rule, code, kind, id string, limit *Limit, source string) {
 	r := h.look(rule, code, kind, id)
 	used := h.c.countActive(kind, id, h.ref, h.now)
-	if !h.limit(r, used, limit, source) {
-		if r.Outcome == RuleWarn {
-			r.Detail = left(limit.Max-used-1, 0, nil)
-		}
+	if !h.limit(r, used, limit, source, place{"place", 1}) {
 		return
 	}
 	ends := make([]instant, 0, used)

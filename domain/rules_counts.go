@@ -1,9 +1,6 @@
 package domain
 
-import (
-	"strconv"
-	"time"
-)
+import "time"
 
 // Counts are of what was done in a window of time: a month, a year, a period. What is done is done: releasing a licence
 // gives no download back. A use leaves a rolling window one after the other, and a calendar window all at once.
@@ -72,7 +69,7 @@ func (h *hearing) downloadsPerMonth(d *device) {
 		uses = d.downloads
 	}
 	r := h.look(RuleDownloadsPerMonth, CodeMonthlyDownloadLimit, ScopeDevice, h.subject.DeviceID)
-	if h.count(r, uses, h.policy.month(h.now), limit, source) {
+	if h.count(r, uses, h.policy.month(h.now), limit, source, place{"download", 1}) {
 		h.refuse(r)
 	}
 }
@@ -109,18 +106,18 @@ func (h *hearing) renewalCounts() bool {
 func (h *hearing) yearly() (r *RuleResult, over bool) {
 	limit, source := h.rules.Limit(func(t *TitleRules) *Limit { return t.MaxDownloadsPerTitleYear })
 	r = h.look(RuleDownloadsPerYear, CodeYearlyTitleLimit, ScopeTitle, h.subject.TitleID)
-	return r, h.count(r, h.c.content(h.subject.TitleID).downloads, h.policy.year(h.now), limit, source)
+	return r, h.count(r, h.c.content(h.subject.TitleID).downloads, h.policy.year(h.now), limit, source, place{"download", 1})
 }
 
 // playsPerPeriod counts the plays of a title on all devices. A play is never refused, because it has happened when it
-// is reported; what is refused is the next licence.
+// is reported; what is refused is the next licence, which takes none itself.
 func (h *hearing) playsPerPeriod() {
 	if !h.known {
 		return
 	}
 	limit, source := h.rules.Limit(func(t *TitleRules) *Limit { return t.MaxPlaysPerPeriod })
 	r := h.look(RulePlaysPerPeriod, CodePlayLimitReached, ScopeTitle, h.subject.TitleID)
-	if h.count(r, h.c.content(h.subject.TitleID).plays, rolling(h.now, playPeriod(&h.rules)), limit, source) {
+	if h.count(r, h.c.content(h.subject.TitleID).plays, rolling(h.now, playPeriod(&h.rules)), limit, source, place{"play", 0}) {
 		h.refuse(r)
 	}
 }
@@ -134,11 +131,11 @@ func playPeriod(rules *Rules) Seconds {
 	return min(period.Seconds(), MaxUsePeriod)
 }
 
-// count writes down how many uses the window holds, and tells whether one more is too many.
-func (h *hearing) count(r *RuleResult, uses []instant, window span, limit *Limit, source string) (over bool) {
+// count writes down how many uses the window holds, and tells whether there is none left for the request.
+func (h *hearing) count(r *RuleResult, uses []instant, window span, limit *Limit, source string, of place) (over bool) {
 	uses = after(uses, window.from)
 	used := int64(len(uses))
-	over = h.limit(r, used, limit, source)
+	over = h.limit(r, used, limit, source, of)
 	free := instant(0)
 	switch {
 	case over && limit.Max > 0:
@@ -150,19 +147,7 @@ func (h *hearing) count(r *RuleResult, uses []instant, window span, limit *Limit
 	}
 	r.ResetsAt = h.moment(free)
 	if r.Outcome == RuleWarn {
-		r.Detail = left(limit.Max-used-1, free, window.zone)
+		r.Detail += " until " + free.time().In(window.zone).Format(time.DateOnly)
 	}
 	return over
-}
-
-// left says how many are left after this one.
-func left(n int64, until instant, zone *time.Location) string {
-	s := "this is the last one"
-	if n > 0 {
-		s = strconv.FormatInt(n, 10) + " left"
-	}
-	if until == 0 {
-		return s
-	}
-	return s + " until " + until.time().In(zone).Format(time.DateOnly)
 }

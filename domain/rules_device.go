@@ -71,10 +71,7 @@ func (h *hearing) slot(d *device) {
 		}
 	}
 	limit, source := h.planLimit(func(p *Plan) *Limit { return p.MaxDownloadDevices })
-	if !h.limit(r, used, limit, source) {
-		if r.Outcome == RuleWarn {
-			r.Detail = left(limit.Max-used-1, 0, nil)
-		}
+	if !h.limit(r, used, limit, source, place{"slot", 1}) {
 		return
 	}
 	ends := make([]instant, 0, used)
@@ -149,10 +146,7 @@ func (h *hearing) replacements(d *device) {
 		r.Used, r.Limit, r.Detail = h.number(used), h.number(limit.Max), "the device replaces none"
 		return
 	}
-	if !h.limit(r, used, limit, "general") {
-		if r.Outcome == RuleWarn {
-			r.Detail = left(limit.Max-used-1, 0, nil)
-		}
+	if !h.limit(r, used, limit, "general", place{"replacement", 1}) {
 		return
 	}
 	free := h.c.replacementFree(h.now, limit.Max)

@@ -66,20 +66,18 @@ func (h *hearing) renewInterval(l *license) {
 // renewals caps how often a licence is renewed.
 func (h *hearing) renewals(l *license) {
 	limit, source := h.rules.Limit(func(t *TitleRules) *Limit { return t.MaxRenewals })
-	h.times(RuleMaxRenewals, CodeRenewalLimitReached, l, l.renewals, limit, source)
+	h.times(RuleMaxRenewals, CodeRenewalLimitReached, l, l.renewals, limit, source, "renewal")
 }
 
 // reissues caps how often an active licence is given out again.
 func (h *hearing) reissues(l *license) {
 	limit, source := h.rules.Limit(func(t *TitleRules) *Limit { return t.MaxReissues })
-	h.times(RuleReissues, CodeReissueLimitReached, l, l.reissues, limit, source)
+	h.times(RuleReissues, CodeReissueLimitReached, l, l.reissues, limit, source, "repeated download")
 }
 
-func (h *hearing) times(rule, code string, l *license, used int, limit *Limit, source string) {
+func (h *hearing) times(rule, code string, l *license, used int, limit *Limit, source, name string) {
 	r := h.look(rule, code, ScopeLicense, l.subject.LicenseID)
-	if h.limit(r, int64(used), limit, source) {
+	if h.limit(r, int64(used), limit, source, place{name, 1}) {
 		h.refuse(r)
-	} else if r.Outcome == RuleWarn {
-		r.Detail = left(limit.Max-int64(used)-1, 0, nil)
 	}
 }
