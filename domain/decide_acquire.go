@@ -103,8 +103,6 @@ type acquireHearing struct {
 	device    *device // nil: not known yet
 	kindKnown bool
 	reissue   *license // active on the device: it is issued again
-	terms     Terms
-	windowEnd instant
 }
 
 func (c *Customer) hearAcquire(m Moment, r AcquireRequest) (*acquireHearing, error) {

@@ -5,10 +5,10 @@ package domain
 // whose subject is unknown, as a studio's limit for a title that does not exist, is not looked at.
 //
 //	acquire            membership, plan, device_blocked, device_type, title_known, downloadable, withdrawal, region,
-//	                   profile_maturity, quality, max_download_devices, device_replacements_per_30d,
+//	                   profile_maturity, plan_quality, device_quality, max_download_devices, device_replacements_per_30d,
 //	                   max_active_per_device, max_downloads_per_device_month, max_active_per_studio,
 //	                   max_downloads_per_title_year, max_plays_per_period
-//	acquire again      membership to quality as above, max_reissues: a re-issue moves no counter
+//	acquire again      membership to device_quality as above, max_reissues: a re-issue moves no counter
 //	renew              membership, plan, device_blocked, device_type, license_not_revoked, license_not_released,
 //	                   title_known, downloadable, withdrawal, region, renewable_until, min_renew_interval, max_renewals,
 //	                   max_active_per_device and max_active_per_studio (for a licence that has expired and takes its
