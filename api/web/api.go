@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net/http"
 	"reflect"
@@ -276,6 +275,9 @@ func (a *API) read(ctx huma.Context, next func(huma.Context)) {
 	r, w := humachi.Unwrap(ctx)
 	query, p := checkQuery(op, r.URL)
 	if p == nil {
+		p = checkHeaders(op, r.Header)
+	}
+	if p == nil {
 		u := *r.URL
 		u.RawQuery = query
 		r.URL = &u
@@ -332,10 +334,12 @@ func (a *API) transform(ctx huma.Context, _ string, v any) (any, error) {
 	p := New(Internal, "this has been written down under the request's id")
 	if model.Status < http.StatusInternalServerError {
 		p = New(Invalid, "")
-		p.Status = model.Status
+		if p.Status = model.Status; model.Status == http.StatusBadRequest {
+			p = New(Malformed, "")
+		}
 		for _, d := range model.Errors {
 			field, message := inWords(d)
-			p.With(field, "%s", message)
+			p.add(field, "%s", message)
 		}
 		if p.Detail == "" {
 			p.Detail = model.Detail
@@ -360,9 +364,4 @@ func (a *API) Document(format string) ([]byte, error) {
 		return nil, fmt.Errorf("writing the OpenAPI document: %w", err)
 	}
 	return indented(raw)
-}
-
-// Log is where a handler may say something about its request.
-func (a *API) Log(ctx context.Context) *slog.Logger {
-	return a.gateway.log.With("request_id", RequestOf(ctx).ID)
 }

@@ -71,14 +71,14 @@ func particulars(p *Problem, err error) *Problem {
 	if e, ok := errors.AsType[*command.VersionConflictError](err); ok {
 		p.Version = &e.Actual
 		p.Detail = fmt.Sprintf("the stream is at version %d, not %d: read it again", e.Actual, e.Expected)
-		p.With("header.If-Match", `is "%d"; the version is "%d"`, e.Expected, e.Actual)
-		p.header("ETag", ETag(e.Actual))
+		p.add("header.If-Match", `is "%d"; the version is "%d"`, e.Expected, e.Actual)
+		p.setHeader("ETag", ETag(e.Actual))
 	}
 	if e, ok := errors.AsType[*command.DriftError](err); ok {
 		server, theirs := e.ServerTime.UTC(), e.CommandTime.UTC()
 		age, ahead := int64(e.MaxAge/time.Second), int64(e.MaxAhead/time.Second)
 		p.ServerTime, p.CommandTime, p.MaxAgeSeconds, p.MaxAheadSeconds = &server, &theirs, &age, &ahead
-		p.With("header.Idempotency-Key", "was made at %s; it is %s, and a key may be up to %s old and %s ahead", theirs.Format(time.RFC3339), server.Format(time.RFC3339), e.MaxAge, e.MaxAhead)
+		p.add("header.Idempotency-Key", "was made at %s; it is %s, and a key may be up to %s old and %s ahead", theirs.Format(time.RFC3339), server.Format(time.RFC3339), e.MaxAge, e.MaxAhead)
 	}
 	if e, ok := errors.AsType[*command.OverloadedError](err); ok && e.RetryAfter > 0 {
 		p.RetryAfter = e.RetryAfter
@@ -105,7 +105,7 @@ func (s *Spec) wrongFields(err error) *Problem {
 	}
 	p := New(Invalid, "")
 	for _, f := range fields {
-		p.With(s.where(f.Field), "%s", f.Problem)
+		p.add(s.where(f.Field), "%s", f.Problem)
 	}
 	return p
 }

@@ -113,6 +113,11 @@ func Field(k Kind, field, message string, args ...any) *Problem {
 
 // With adds a part of the request that is wrong.
 func (p *Problem) With(field, message string, args ...any) *Problem {
+	p.add(field, message, args...)
+	return p
+}
+
+func (p *Problem) add(field, message string, args ...any) {
 	if len(args) > 0 {
 		message = fmt.Sprintf(message, args...)
 	}
@@ -120,7 +125,6 @@ func (p *Problem) With(field, message string, args ...any) *Problem {
 	if p.Detail == "" {
 		p.Detail = field + " " + message
 	}
-	return p
 }
 
 // Because keeps the reason for the log. It is never shown.
@@ -136,11 +140,15 @@ func (p *Problem) After(d time.Duration) *Problem {
 }
 
 func (p *Problem) header(name, value string) *Problem {
+	p.setHeader(name, value)
+	return p
+}
+
+func (p *Problem) setHeader(name, value string) {
 	if p.headers == nil {
 		p.headers = http.Header{}
 	}
 	p.headers.Set(name, value)
-	return p
 }
 
 // Error is for the log.

@@ -74,9 +74,14 @@ func validRequestID(id string) bool {
 	if id == "" || len(id) > maxRequestID {
 		return false
 	}
-	return !strings.ContainsFunc(id, func(r rune) bool {
-		return !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-._~:@", r))
-	})
+	for _, r := range id {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("-._~:@", r):
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // traceID reads the trace id out of a traceparent (W3C Trace Context, version 00 and those after it).

@@ -86,7 +86,8 @@ func checkMediaType(h http.Header) *Problem {
 func parseJSON(body []byte) (any, *Problem) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.UseNumber()
-	v, p := parseValue(d, "body", 0)
+	r := jsonReader{tokens: d, at: make([]step, 0, 8)}
+	v, p := r.value()
 	if p != nil {
 		return nil, p
 	}
@@ -96,60 +97,97 @@ func parseJSON(body []byte) (any, *Problem) {
 	return v, nil
 }
 
-func parseValue(d *json.Decoder, at string, depth int) (any, *Problem) {
-	token, err := d.Token()
+// jsonReader reads a document and knows where in it it is.
+type jsonReader struct {
+	tokens *json.Decoder
+	at     []step
+}
+
+// step is a member's name, or an index when there is none.
+type step struct {
+	name  string
+	index int
+	named bool
+}
+
+func (r *jsonReader) value() (any, *Problem) {
+	token, err := r.tokens.Token()
 	switch {
 	case err != nil:
-		return nil, notJSON(d, err)
-	case depth > maxDepth:
-		return nil, Field(Malformed, at, "is nested deeper than %d levels", maxDepth)
+		return nil, r.notJSON(err)
+	case len(r.at) > maxDepth:
+		return nil, Field(Malformed, r.where(), "is nested deeper than %d levels", maxDepth)
+	case token == json.Delim('['):
+		return r.list()
+	case token == json.Delim('{'):
+		return r.object()
 	}
-	open, ok := token.(json.Delim)
-	if !ok {
-		return token, nil
-	}
-	if open == '[' {
-		values := []any{}
-		for d.More() {
-			v, p := parseValue(d, fmt.Sprintf("%s[%d]", at, len(values)), depth+1)
-			if p != nil {
-				return nil, p
-			}
-			values = append(values, v)
-		}
-		return values, closeValue(d)
-	}
-	members := map[string]any{}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return nil, notJSON(d, err)
-		}
-		key, _ := name.(string)
-		v, p := parseValue(d, at+"."+clip(key), depth+1)
+	return token, nil
+}
+
+func (r *jsonReader) list() (any, *Problem) {
+	values := []any{}
+	r.at = append(r.at, step{})
+	for r.tokens.More() {
+		r.at[len(r.at)-1].index = len(values)
+		v, p := r.value()
 		if p != nil {
 			return nil, p
 		}
-		if _, twice := members[key]; twice {
-			return nil, Field(Malformed, at+"."+clip(key), "is given twice")
-		}
-		members[key] = v
+		values = append(values, v)
 	}
-	return members, closeValue(d)
+	return values, r.end()
 }
 
-func closeValue(d *json.Decoder) *Problem {
-	if _, err := d.Token(); err != nil {
-		return notJSON(d, err)
+func (r *jsonReader) object() (any, *Problem) {
+	members := map[string]any{}
+	r.at = append(r.at, step{named: true})
+	for r.tokens.More() {
+		token, err := r.tokens.Token()
+		if err != nil {
+			return nil, r.notJSON(err)
+		}
+		name, _ := token.(string) // the decoder takes nothing else here
+		r.at[len(r.at)-1].name = name
+		if _, twice := members[name]; twice {
+			return nil, Field(Malformed, r.where(), "is given twice")
+		}
+		v, p := r.value()
+		if p != nil {
+			return nil, p
+		}
+		members[name] = v
+	}
+	return members, r.end()
+}
+
+// end reads the bracket that ends a list or an object.
+func (r *jsonReader) end() *Problem {
+	r.at = r.at[:len(r.at)-1]
+	if _, err := r.tokens.Token(); err != nil {
+		return r.notJSON(err)
 	}
 	return nil
 }
 
-func notJSON(d *json.Decoder, err error) *Problem {
+// where is the place as a problem names it: body.reason.code, body.countries[1].
+func (r *jsonReader) where() string {
+	place := "body"
+	for _, s := range r.at {
+		if s.named {
+			place += "." + clip(s.name)
+		} else {
+			place += "[" + strconv.Itoa(s.index) + "]"
+		}
+	}
+	return place
+}
+
+func (r *jsonReader) notJSON(err error) *Problem {
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return Field(Malformed, "body", "is not JSON at byte %d: %v", syntax.Offset, syntax)
 	}
-	return Field(Malformed, "body", "is not JSON: it ends at byte %d before it is complete", d.InputOffset())
+	return Field(Malformed, "body", "is not JSON: it ends at byte %d before it is complete", r.tokens.InputOffset())
 }
 
 // checkBody tells everything that is wrong with a document by its schema.
@@ -185,7 +223,7 @@ func checkValue(registry huma.Registry, s *huma.Schema, at string, v any, p *Pro
 			if member, known := s.Properties[name]; known {
 				checkValue(registry, member, at+"."+name, v[name], p)
 			} else if open, isBool := s.AdditionalProperties.(bool); isBool && !open {
-				p.With(at+"."+clip(name), "is not known here; %s", knownWords(sortedKeys(s.Properties)))
+				p.add(at+"."+clip(name), "is not known here; %s", knownWords(sortedKeys(s.Properties)))
 			}
 		}
 	case []any:
@@ -197,7 +235,7 @@ func checkValue(registry huma.Registry, s *huma.Schema, at string, v any, p *Pro
 			return
 		}
 		if _, err := strconv.ParseInt(v.String(), 10, 64); err != nil {
-			p.With(at, "is %s; a whole number is wanted%s", clip(v.String()), rangeOf(s))
+			p.add(at, "is %s; a whole number is wanted%s", clip(v.String()), rangeOf(s))
 		}
 	}
 }
@@ -257,7 +295,7 @@ func validate(registry huma.Registry, s *huma.Schema, at string, v any, p *Probl
 		}
 		field, message := inWords(detail)
 		if !slices.ContainsFunc(p.Errors, func(f FieldProblem) bool { return f.Field == field }) {
-			p.With(field, "%s", message)
+			p.add(field, "%s", message)
 		}
 	}
 }
@@ -305,27 +343,37 @@ func checkQuery(op *huma.Operation, u *url.URL) (string, *Problem) {
 		parameter, values := known[name], given[name]
 		switch {
 		case parameter == nil:
-			p.With("query."+clip(name), "is not known here; %s", knownWords(sortedKeys(known)))
+			p.add("query."+clip(name), "is not known here; %s", knownWords(sortedKeys(known)))
 		case slices.ContainsFunc(values, func(v string) bool { return !utf8.ValidString(v) }):
-			p.With("query."+name, "is not UTF-8")
+			p.add("query."+name, "is not UTF-8")
 		case slices.ContainsFunc(values, func(v string) bool { return strings.ContainsFunc(v, isControl) }):
-			p.With("query."+name, "holds a control character")
+			p.add("query."+name, "holds a control character")
 		case slices.Contains(values, ""):
-			p.With("query."+name, "is empty; leave it out instead")
+			p.add("query."+name, "is empty; leave it out instead")
 		case parameter.Schema.Type == huma.TypeArray:
 			if parameter.Explode == nil || !*parameter.Explode {
 				given[name] = []string{strings.Join(values, ",")}
 			}
 		case len(values) > 1:
-			p.With("query."+name, "is given %d times", len(values))
+			p.add("query."+name, "is given %d times", len(values))
 		case parameter.Schema.Type == huma.TypeBoolean && values[0] != "true" && values[0] != "false":
-			p.With("query."+name, "is %q; true and false are possible", clip(values[0]))
+			p.add("query."+name, "is %q; true and false are possible", clip(values[0]))
 		}
 	}
 	if len(p.Errors) > 0 {
 		return "", p
 	}
 	return given.Encode(), nil
+}
+
+// checkHeaders refuses a header that is given twice, where only one of its values would be read.
+func checkHeaders(op *huma.Operation, h http.Header) *Problem {
+	for _, parameter := range op.Parameters {
+		if n := len(h.Values(parameter.Name)); parameter.In == "header" && n > 1 {
+			return Field(Malformed, "header."+parameter.Name, "is given %d times", n)
+		}
+	}
+	return nil
 }
 
 func isControl(r rune) bool { return r < 0x20 || r >= 0x7f && r < 0xa0 }
