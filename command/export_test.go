@@ -73,13 +73,20 @@ func (c *Core) Stopped() error { return c.s.ended }
 // Derived tells whether the histories are as far as the log is known.
 func (c *Core) Derived() bool { return c.s.derived >= c.s.head.Index }
 
+// Answer is what a submission is answered.
+type Answer struct {
+	Result  Result
+	Version Version
+	Err     error
+}
+
 // Answer is the submission's answer, and false as long as there is none.
-func (w *Waiting) Answer() (Result, Version, error, bool) { //nolint:staticcheck // the answer's parts, as its caller sees them
+func (w *Waiting) Answer() (Answer, bool) {
 	select {
 	case <-w.p.done:
 		w.p.done <- struct{}{}
-		return w.p.result, w.p.version, w.p.err, true
+		return Answer{Result: w.p.result, Version: w.p.version, Err: w.p.err}, true
 	default:
-		return Result{}, Version{}, nil, false
+		return Answer{}, false
 	}
 }

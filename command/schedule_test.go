@@ -278,8 +278,8 @@ func (w *schedule) derived() error {
 				w.step(p)
 			}
 		}
-		if _, _, err, ok := waiting.Answer(); !ok || err != nil {
-			return fmt.Errorf("everything works, but a command gets %v, %v", ok, err)
+		if answer, ok := waiting.Answer(); !ok || answer.Err != nil {
+			return fmt.Errorf("everything works, but a command gets %v, %w", ok, answer.Err)
 		}
 	}
 	progress, err := p.conn.Progress(context.Background(), simShard)
@@ -468,7 +468,7 @@ func (w *schedule) acknowledged(stream domain.StreamID) (sum int64) {
 
 // look sees whether there is an answer; sometimes the client leaves before.
 func (c *client) look(w *schedule) error {
-	result, version, err, ok := c.waiting.Answer()
+	answer, ok := c.waiting.Answer()
 	if !ok {
 		if w.chance(10) && !w.healed {
 			w.log("client %d leaves", c.name)
@@ -479,6 +479,7 @@ func (c *client) look(w *schedule) error {
 		}
 		return nil
 	}
+	result, err := answer.Result, answer.Err
 	c.at, c.waiting = nil, nil
 	w.seen.answered++
 	if c.read != nil {
@@ -488,8 +489,8 @@ func (c *client) look(w *schedule) error {
 			return expected(err)
 		}
 		w.seen.reads++
-		if got := version.State.(*conformance.Tally).Sum(); got < read.least {
-			return fmt.Errorf("client %d read a sum of %d at %d of %s, after %d was acknowledged", c.name, got, version.Seq, read.stream, read.least)
+		if got := answer.Version.State.(*conformance.Tally).Sum(); got < read.least {
+			return fmt.Errorf("client %d read a sum of %d at %d of %s, after %d was acknowledged", c.name, got, answer.Version.Seq, read.stream, read.least)
 		}
 		return nil
 	}

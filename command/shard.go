@@ -155,7 +155,7 @@ func (answerTask) isTask()   {}
 
 // pending is a submission in its shard. The shard owns it until it has answered.
 type pending struct {
-	ctx  context.Context //nolint:containedctx // of the caller who waits; a forward ends with it
+	ctx  context.Context // of the caller who waits; a forward ends with it
 	sub  Submission
 	read bool // wants the state, and decides nothing
 	key  commandKey

@@ -20,7 +20,7 @@ type Writer struct {
 	ports WriterPorts
 	load  *loader
 
-	ctx    context.Context //nolint:containedctx // the life of what Start started
+	ctx    context.Context // the life of what Start started
 	cancel context.CancelFunc
 	shards []*runner // by number
 	start  sync.Once
