@@ -112,12 +112,11 @@ func (s *shard) loaded(st *stream, through uint64, l loadedStream, err error) {
 
 // unloadable decides what a failed load means: that the shard stops, that the stream stops, or nothing for the next try.
 func (s *shard) unloadable(st *stream, err error) {
-	var fold *foldError
 	switch {
-	case tooNew(err):
+	case tooNew(err) || forgotten(err):
 		s.forget(st)
 		s.stop(err)
-	case asFoldError(err, &fold):
+	case unfoldable(err):
 		s.spoil(st, err)
 		s.link(st)
 		s.weigh(st)

@@ -28,20 +28,37 @@ type foldError struct{ err error }
 func (e *foldError) Error() string { return e.err.Error() }
 func (e *foldError) Unwrap() error { return e.err }
 
-func asFoldError(err error, as **foldError) bool { return errors.As(err, as) }
+// forgottenError says that the log is shorter than what was derived from it. It wraps ErrDiffers. Unlike a hole in a
+// history, it can't be mended from the log.
+type forgottenError struct{ text string }
+
+func (e *forgottenError) Error() string { return e.text }
+func (e *forgottenError) Unwrap() error { return ErrDiffers }
+
+func unfoldable(err error) bool {
+	_, is := errors.AsType[*foldError](err)
+	return is
+}
 
 func (l *loader) load(ctx context.Context, wanted loadRequest) (loadedStream, error) {
 	loaded, err := l.fromHistories(ctx, wanted)
-	if !errors.Is(err, ErrDiffers) {
+	if !hole(err) {
 		return loaded, err
 	}
 	l.logger.Warn("history differs, reading it again", "shard", wanted.shard, "error", err.Error())
 	loaded, err = l.fromHistories(ctx, wanted)
-	if !errors.Is(err, ErrDiffers) {
+	if !hole(err) {
 		return loaded, err
 	}
 	l.logger.Error("history differs, reading the log", "shard", wanted.shard, "error", err.Error())
 	return l.fromLog(ctx, wanted)
+}
+
+func hole(err error) bool { return errors.Is(err, ErrDiffers) && !forgotten(err) }
+
+func forgotten(err error) bool {
+	_, is := errors.AsType[*forgottenError](err)
+	return is
 }
 
 // fromHistories loads the usual way.
@@ -120,7 +137,7 @@ func (l *loader) confirm(ctx context.Context, wanted loadRequest, known uint64) 
 		return fmt.Errorf("reading the head of shard %d: %w", wanted.shard, err)
 	}
 	if head.Index < known {
-		return fmt.Errorf("%s was derived up to entry %d of shard %d, whose log ends at entry %d: %w", wanted.stream, known, wanted.shard, head.Index, ErrDiffers)
+		return &forgottenError{fmt.Sprintf("%s was derived up to entry %d of shard %d, whose log ends at entry %d: %v", wanted.stream, known, wanted.shard, head.Index, ErrDiffers)}
 	}
 	return nil
 }

@@ -77,11 +77,15 @@ func (w *Writer) Start() {
 	})
 }
 
-// Ready waits until every shard knows its log.
+// Ready waits until every shard knows its log. It returns why a shard can't be written by this process (ErrDiffers,
+// domain.ErrFutureVersion), if that shows already.
 func (w *Writer) Ready(ctx context.Context) error {
 	for _, r := range w.shards {
 		select {
 		case <-r.ready:
+			if r.unfit != nil {
+				return r.unfit
+			}
 		case <-r.over:
 			return fmt.Errorf("shard %d: %w", r.core.number, ErrClosed)
 		case <-ctx.Done():
@@ -247,7 +251,8 @@ type runner struct {
 
 	publish   chan *domain.Entry
 	published chan struct{} // closed when the publisher has ended
-	ready     chan struct{}
+	ready     chan struct{} // closed when the log is known, or is known to be unfit
+	unfit     error         // set before ready is closed
 	over      chan struct{} // closed when the loop has ended
 }
 
@@ -298,7 +303,7 @@ func (r *runner) loop() {
 	r.core.start()
 	var messages []message
 	var tasks []task
-	opened := false
+	ready := false
 	for {
 		r.core.step()
 		tasks = r.core.take(tasks[:0])
@@ -307,8 +312,10 @@ func (r *runner) loop() {
 		}
 		clear(tasks)
 		r.core.figures.gauges(r.core)
-		if r.core.opened && !opened {
-			opened = true
+		if !ready && (r.core.opened || r.core.ended != nil) {
+			if ready = true; r.core.ended != nil {
+				r.unfit = r.core.endedError()
+			}
 			close(r.ready)
 		}
 		if r.core.finished() && r.shutIfEmpty() {

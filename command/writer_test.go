@@ -211,6 +211,65 @@ func TestAnEventOfANewerProgramStopsTheShardInThisProcess(t *testing.T) {
 	}
 }
 
+func TestAStreamWithAHoleInTheLogItselfIsToldLoudly(t *testing.T) {
+	t.Parallel()
+	store := memory.NewStore()
+	w := newTallies(t, store)
+	first := w.add(t, "customer/a", tallyID())
+	plant(t, store, "customer/a", 3, first.Position, "Added")
+	w.add(t, "customer/b", tallyID()) // takes it up
+	for name, process := range map[string]*tallies{"in memory": w, "to be loaded": newTallies(t, store)} {
+		_, err := process.Submit(t.Context(), adding("customer/a", tallyID(), 1))
+		if !errors.Is(err, command.ErrDiffers) || !errors.Is(err, command.ErrUnreadable) || errors.Is(err, command.ErrUnavailable) {
+			t.Errorf("%s: %v", name, err)
+		}
+		process.add(t, "customer/b", tallyID())
+	}
+}
+
+func TestAProcessDoesNotStartOnALogThatIsShorterThanWhatWasDerivedFromIt(t *testing.T) {
+	t.Parallel()
+	for name, damage := range map[string]func(*memory.Store){
+		"the progress is beyond it":               func(s *memory.Store) { s.LoseSnapshots() },
+		"a history is beyond it":                  func(s *memory.Store) { s.LoseSnapshots(); s.FallBack(1, 3) },
+		"a snapshot is beyond it":                 func(s *memory.Store) { s.LoseHistory("customer/a", 1, 100); s.FallBack(1, 3) },
+		"nothing is derived of what is forgotten": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := memory.NewStore()
+			w := newTallies(t, store, func(cfg *command.WriterConfig, _ *command.WriterPorts) { cfg.SnapshotEvery = 1 })
+			for range 10 {
+				w.add(t, "customer/a", tallyID())
+			}
+			if err := w.Close(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			store.Forget(1, 2)
+			if damage == nil { // nobody can know
+				store.Underive()
+				newTallies(t, store).add(t, "customer/a", tallyID())
+				return
+			}
+			damage(store)
+			next := newTallies(t, store)
+			_, err := next.Submit(t.Context(), adding("customer/a", tallyID(), 1))
+			if !errors.Is(err, command.ErrDiffers) {
+				t.Fatalf("a command: %v", err)
+			}
+			if _, err := next.Submit(t.Context(), adding("customer/b", tallyID(), 1)); !errors.Is(err, command.ErrDiffers) {
+				t.Fatalf("a command for another stream: %v", err)
+			}
+			if err := next.Ready(t.Context()); name == "the progress is beyond it" && !errors.Is(err, command.ErrDiffers) {
+				t.Fatalf("ready: %v", err)
+			}
+			if got := len(store.Entries(1)); got != 8 {
+				t.Fatalf("%d entries, want the 8 that are left", got)
+			}
+		})
+	}
+}
+
 func TestFullQueuesSayWhenToComeBack(t *testing.T) {
 	t.Parallel()
 	w := newTallies(t, memory.NewStore(), func(cfg *command.WriterConfig, _ *command.WriterPorts) { cfg.QueuePerShard, cfg.QueuePerStream = 6, 4 })
