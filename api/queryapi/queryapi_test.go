@@ -304,6 +304,12 @@ func TestAnExportStreamsAndIsCutOffWhenItFailsHalfWay(t *testing.T) {
 		{"CSV", "", "text/csv; charset=utf-8", rows(5000, nil), 5001},
 		{"NDJSON", "?format=ndjson", "application/x-ndjson", rows(5000, nil), 5000},
 		{"a failure half-way", "", "text/csv; charset=utf-8", rows(5000, fail), -1},
+		{"a panic half-way", "", "text/csv; charset=utf-8", query.Exported{Columns: []string{"n"}, Rows: func(yield func(query.Row, error) bool) {
+			for range 100_000 {
+				yield(query.Row{"some text"}, nil)
+			}
+			panic("a bug")
+		}}, -1},
 		{"a failure at once", "?format=ndjson", "application/x-ndjson", rows(0, fail), -1},
 	} {
 		h, _ := mount(t, queryapi.Questions{Export: ask(&q, c.exported)}, queryapi.Options{})

@@ -294,7 +294,6 @@ func (a *API) read(ctx huma.Context, next func(huma.Context)) {
 
 func (a *API) readBody(w http.ResponseWriter, r *http.Request, op *huma.Operation, s *Spec) *Problem {
 	if op.RequestBody == nil {
-		noDeadline(w)
 		return nil
 	}
 	body, p := readBody(w, r, s.MaxBody, a.gateway.patience)

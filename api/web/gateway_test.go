@@ -46,6 +46,7 @@ type nameOutput struct{ Body struct{ Name string } }
 
 type planInput struct {
 	Customer web.ID `path:"customer"`
+	Key      string `header:"Idempotency-Key"`
 	Body     struct {
 		Plan string `json:"plan"`
 	}
@@ -171,6 +172,15 @@ func TestMoreRequestsThanAllowedAtOnceAreTurnedAwayAtOnce(t *testing.T) {
 	}
 	close(leave)
 	waiting.Wait()
+	for range 3 { // the places are free again
+		waiting.Go(func() {
+			if a := ask(t, g); a.Status != http.StatusOK {
+				t.Errorf("afterwards: status %d", a.Status)
+			}
+		})
+		<-inside
+		waiting.Wait()
+	}
 	if got := inFlight(t, registry); got != 0 {
 		t.Errorf("%v requests are in flight after all are answered", got)
 	}
@@ -259,5 +269,21 @@ func TestPercentSignsInAPathMeanTheSameToTheTokenCheckAndTheHandler(t *testing.T
 		if status := do("c-1", path); status != http.StatusNotFound || asked != "" {
 			t.Errorf("%s: status %d, the handler was asked for %q", path, status, asked)
 		}
+	}
+}
+
+func TestAHeaderThatIsGivenTwiceIsRefused(t *testing.T) {
+	t.Parallel()
+	g := gateway(t, web.GatewayOptions{}, func(context.Context, string) error { return nil })
+	r := webtest.Request{Method: "PUT", Path: "/v1/customers/c-1/plan", Token: tokenKeys.Token(t, domain.RoleOperator, ""), Body: map[string]string{"plan": "x"}}.HTTP(t)
+	r.Header["Idempotency-Key"] = []string{"a", "b"}
+	a := webtest.Serve(t, g, r)
+	if p := a.Problem(t); a.Status != http.StatusBadRequest || p.Errors[0].Field != "header.Idempotency-Key" {
+		t.Errorf("status %d: %s", a.Status, a.Raw)
+	}
+	r = webtest.Request{Method: "GET", Path: "/v1/customers/c-1"}.HTTP(t)
+	r.Header["Authorization"] = []string{"Bearer " + tokenKeys.Token(t, domain.RoleOperator, ""), "Bearer x"}
+	if a := webtest.Serve(t, g, r); a.Status != http.StatusUnauthorized {
+		t.Errorf("two tokens: status %d: %s", a.Status, a.Raw)
 	}
 }

@@ -67,8 +67,8 @@ func Listen(ctx context.Context, o ServerOptions) (*Server, error) {
 		listener: listener, health: o.Health, log: o.Logger, linger: o.Linger, served: make(chan struct{}),
 		http: &http.Server{
 			Handler: o.Handler, ReadHeaderTimeout: headerPatience, IdleTimeout: idlePatience, MaxHeaderBytes: maxHeaderBytes,
-			// These are for what is no route of an API. A route has deadlines of its own: for its body, which ends with
-			// it, for its handler, and, where it streams, for each write.
+			// A route has shorter deadlines of its own, for its body and for its handler; where it streams, one for each
+			// write. net/http lifts that for reading once the request is read.
 			ReadTimeout: o.LongestRoute + o.Margin, WriteTimeout: o.LongestRoute + o.Margin,
 			ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
 		},

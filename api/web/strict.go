@@ -32,9 +32,8 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64, patience time.
 	}
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(patience)) // a writer without deadlines (in tests) does without
 	body, err := io.ReadAll(io.LimitReader(r.Body, most+1))
-	if err == nil && int64(len(body)) <= most {
-		noDeadline(w)
-	} // else net/http still tries to read the rest before it answers: within the deadline
+	// net/http lifts the deadline once the body is read to its end, and needs it while it looks for the rest of one that
+	// was not.
 	switch timeout, _ := errors.AsType[interface {
 		error
 		Timeout() bool
@@ -55,12 +54,6 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64, patience time.
 		return nil, Field(Malformed, "body", "is not UTF-8")
 	}
 	return body, nil
-}
-
-// noDeadline ends the deadline for reading. It must not outlive the request's body: when it passes while the handler
-// works, net/http takes the caller for gone.
-func noDeadline(w http.ResponseWriter) {
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 }
 
 func tooLarge(most int64) *Problem {

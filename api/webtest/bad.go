@@ -341,7 +341,11 @@ func (o *Operation) badBodies(d *Document, s *Schema) []Bad {
 	whole("a list", "body", "[]")
 	whole("a word", "body", `"x"`)
 	whole("goes on", "body", string(good)+"{}")
-	whole("bad UTF-8", "body", strings.Replace(string(good), "{", "{\"\xff\":1,", 1))
+	whole("bad UTF-8 in a name", "body", strings.Replace(string(good), "{", "{\"\xff\":1,", 1))
+	if strings.Contains(string(good), `":"`) {
+		whole("bad UTF-8 in a value", "body", strings.Replace(string(good), `":"`, "\":\"\xff", 1))
+		whole("half a rune in a value", "body", strings.Replace(string(good), `":"`, "\":\"\xe2\x82", 1))
+	}
 	whole("huge", "body", `{"x":"`+strings.Repeat("a", 2<<20)+`"}`)
 	whole("deep", "body", strings.Repeat(`{"x":`, 5000)+"1"+strings.Repeat("}", 5000))
 	r := o.Good(d)
