@@ -177,7 +177,7 @@ func isCountry(code string) bool {
 		return false
 	}
 	region, err := language.ParseRegion(code)
-	return err == nil && region.IsCountry() && region.String() == code
+	return err == nil && region.IsCountry() && region.Canonicalize().String() == code // GB, not UK
 }
 
 // moment wants a time that can be meant: one that can be written in RFC 3339. How far off it may be is checked against
