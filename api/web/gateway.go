@@ -235,7 +235,10 @@ func knownMethod(method string) bool {
 
 func (g *Gateway) logRequest(r *http.Request, known *Request, route string, status, size int, took time.Duration) {
 	level := slog.LevelDebug
+	gone := r.Context().Err() != nil
 	switch p := known.problem; {
+	case gone && (p == nil || p.Code != Internal.Code): // the caller did not wait: no failure of ours
+		level = slog.LevelInfo
 	case status >= http.StatusInternalServerError && status != http.StatusServiceUnavailable, status < http.StatusBadRequest && p != nil:
 		level = slog.LevelError
 	case status == http.StatusServiceUnavailable:
@@ -249,6 +252,9 @@ func (g *Gateway) logRequest(r *http.Request, known *Request, route string, stat
 	attributes := []slog.Attr{
 		slog.String("method", r.Method), slog.String("route", route), slog.Int("status", status), slog.Duration("took", took),
 		slog.Int("bytes", size), slog.String("request_id", known.ID),
+	}
+	if gone {
+		attributes = append(attributes, slog.Bool("caller_gone", true))
 	}
 	if known.TraceID != "" {
 		attributes = append(attributes, slog.String("trace_id", known.TraceID))

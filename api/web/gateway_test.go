@@ -143,6 +143,21 @@ func TestAFailureIsOneLineInTheLogWithoutPersonalData(t *testing.T) {
 	}
 }
 
+func TestACallerWhoHasGoneIsNoErrorInTheLog(t *testing.T) {
+	t.Parallel()
+	log := &said{}
+	ctx, cancel := context.WithCancel(t.Context())
+	g := gateway(t, web.GatewayOptions{Logger: slog.New(slog.NewTextHandler(log, nil))}, func(ctx context.Context, _ string) error {
+		cancel()
+		return ctx.Err()
+	})
+	r := webtest.Request{Method: "GET", Path: "/v1/customers/c-1", Token: tokenKeys.Token(t, domain.RoleOperator, "")}.HTTP(t)
+	webtest.Serve(t, g, r.WithContext(ctx))
+	if lines := log.lines(); len(lines) != 1 || !strings.Contains(lines[0], "level=INFO") || !strings.Contains(lines[0], "caller_gone=true") {
+		t.Errorf("the log says %q", lines)
+	}
+}
+
 func TestMoreRequestsThanAllowedAtOnceAreTurnedAwayAtOnce(t *testing.T) {
 	t.Parallel()
 	inside, leave := make(chan struct{}), make(chan struct{})
