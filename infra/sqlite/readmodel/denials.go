@@ -60,10 +60,7 @@ func (t denialsTx) AddDenials(ctx context.Context, rows []projector.DenialRow) e
 	packed := make([][]byte, len(rows))
 	for i := range rows {
 		streams[i] = domain.CustomerStream(rows[i].Customer)
-		var err error
-		if packed[i], err = pack(rows[i].Decision); err != nil {
-			return fmt.Errorf("pack decision %s: %w", rows[i].DecisionID, err)
-		}
+		packed[i] = pack(rows[i].Decision)
 	}
 	numbers, err := t.numbersOf(ctx, streams)
 	if err != nil {

@@ -61,6 +61,9 @@ type file struct {
 	conn  *sql.Conn // the one that writes; only the holder of the turn uses it
 	stmts map[string]*sql.Stmt
 
+	closing sync.Once
+	closed  error
+
 	mu      sync.Mutex
 	shards  map[int]bool         // that a transaction is open on, or waits for its turn
 	queries map[string]*sql.Stmt // of the connections that read
@@ -97,8 +100,13 @@ func (s schema) create(ctx context.Context, tx *sql.Tx, from int) error {
 	return err
 }
 
-// Close waits for a transaction that is under way to end.
+// Close waits for a transaction that is under way to end. Closing again does nothing.
 func (f *file) Close() error {
+	f.closing.Do(func() { f.closed = f.close() })
+	return f.closed
+}
+
+func (f *file) close() error {
 	f.turn <- struct{}{} // kept: nobody writes after this
 	var errs []error
 	f.mu.Lock()

@@ -1,6 +1,7 @@
 package readmodel
 
 import (
+	_ "embed"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -8,45 +9,38 @@ import (
 	"sync"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
+	"github.com/klauspost/compress/s2"
 
 	"carryon/domain"
 )
 
-// What no row is found by is packed: compressed, and read only when a row is shown.
+// What no row is found by is packed: compressed, and read only when a row is shown. Events are short and alike, so they
+// are compressed against a dictionary of typical ones: half the size of compressing each by itself, in a tenth of the
+// time that zstd takes.
+//
+// The dictionary is one to six events of each type, as packEvent lays them out, of a made-up history
+// (conformance.NewHistory(7, 40, 1)). It belongs to the format: with another one, what was packed can't be read. Whoever changes it raises the
+// versions of the schemas that pack.
 
-// packer is shared by all files: its coders are safe for concurrent use and cost memory each.
-var packer = sync.OnceValues(func() (coders, error) {
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(64<<10), zstd.WithEncoderCRC(false))
-	if err != nil {
-		return coders{}, err
-	}
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(2), zstd.WithDecoderMaxMemory(maxUnpacked))
-	return coders{e, d}, err
-})
+//go:embed packed.dict
+var packedDictionary []byte
 
-type coders struct {
-	encoder *zstd.Encoder
-	decoder *zstd.Decoder
-}
+var dictionary = sync.OnceValue(func() *s2.Dict { return s2.MakeDict(packedDictionary, nil) })
 
 // maxUnpacked is the most that a packed value may hold: an event has at most 256 KiB of payload.
 const maxUnpacked = 4 << 20
 
-func pack(data []byte) ([]byte, error) {
-	c, err := packer()
-	if err != nil {
-		return nil, err
-	}
-	return c.encoder.EncodeAll(data, make([]byte, 0, len(data)/3+32)), nil
-}
+func pack(data []byte) []byte { return dictionary().Encode(nil, data) }
 
-func unpack(data []byte) ([]byte, error) {
-	c, err := packer()
+func unpack(packed []byte) ([]byte, error) {
+	n, err := s2.DecodedLen(packed)
 	if err != nil {
 		return nil, err
 	}
-	return c.decoder.DecodeAll(data, nil)
+	if n > maxUnpacked {
+		return nil, fmt.Errorf("%d bytes are more than anything that is packed", n)
+	}
+	return dictionary().Decode(nil, packed)
 }
 
 // rest is what an event has besides the columns of its row.
@@ -76,12 +70,7 @@ func packEvent(e *domain.Event) ([]byte, error) {
 		return nil, fmt.Errorf("pack event %s: %w", e.ID, err)
 	}
 	data := binary.AppendUvarint(make([]byte, 0, len(head)+len(e.Payload)+4), uint64(len(head)))
-	data = append(append(data, head...), e.Payload...)
-	packed, err := pack(data)
-	if err != nil {
-		return nil, fmt.Errorf("pack event %s: %w", e.ID, err)
-	}
-	return packed, nil
+	return pack(append(append(data, head...), e.Payload...)), nil
 }
 
 // unpackEvent fills in what the columns do not hold.

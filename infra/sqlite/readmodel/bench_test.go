@@ -1,0 +1,109 @@
+package readmodel_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"carryon/domain"
+	"carryon/infra/conformance"
+	"carryon/infra/sqlite/readmodel"
+	"carryon/projector"
+	"carryon/query"
+)
+
+// backlog is a history of a hundred thousand events, or of as many as CARRYON_BACKLOG says, made once.
+var backlog = sync.OnceValues(func() ([]domain.Entry, error) {
+	events := 100_000
+	if n, err := strconv.Atoi(os.Getenv("CARRYON_BACKLOG")); err == nil {
+		events = n
+	}
+	h, err := conformance.NewHistory(1, events/50, 1)
+	if err != nil {
+		return nil, err
+	}
+	h.Pace = 12 * time.Minute
+	entries := h.Grow(events)
+	for i := range entries {
+		for j := range entries[i].Events {
+			entries[i].Events[j].Decode()
+		}
+	}
+	return entries, nil
+})
+
+// BenchmarkBacklog drains the backlog into an empty read model, as a consumer does: about 4,096 events a transaction.
+func BenchmarkBacklog(b *testing.B) {
+	pseudonyms := query.NewPseudonyms([]byte("key"))
+	drain(b, "customers", projector.Customers{}, func(ctx context.Context, path string) (*readmodel.Customers, error) {
+		return readmodel.OpenCustomers(ctx, path, pseudonyms)
+	})
+	drain(b, "timeline", projector.Timeline{}, readmodel.OpenTimeline)
+	drain(b, "denials", projector.Denials{}, readmodel.OpenDenials)
+	drain(b, "analytics", projector.Analytics{}, readmodel.OpenAnalytics)
+	drain(b, "search", projector.Search{}, readmodel.OpenSearch)
+	drain(b, "reference", projector.Reference{}, readmodel.OpenReference)
+}
+
+type benchStore[T projector.Tx] interface {
+	projector.Store[T]
+	Close() error
+}
+
+func drain[T projector.Tx, S benchStore[T]](b *testing.B, name string, p projector.Projection[T], open func(context.Context, string) (S, error)) {
+	b.Run(name, func(b *testing.B) {
+		entries, err := backlog()
+		if err != nil {
+			b.Fatal(err)
+		}
+		events, bytes, peak := 0, int64(0), uint64(0)
+		for b.Loop() {
+			path := filepath.Join(b.TempDir(), name+".db")
+			store, err := open(b.Context(), path)
+			if err != nil {
+				b.Fatal(err)
+			}
+			n, most := drainInto(b, store, p, entries)
+			events += n
+			peak = max(peak, most)
+			if err := store.Close(); err != nil {
+				b.Fatal(err)
+			}
+			if info, err := os.Stat(path); err == nil {
+				bytes = info.Size()
+			}
+		}
+		b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
+		b.ReportMetric(float64(bytes)/float64(events/b.N), "bytes/event")
+		b.ReportMetric(float64(peak)/(1<<20), "peak-MiB")
+	})
+}
+
+// drainInto applies entries, and returns the number of events and how much the heap grew at most.
+func drainInto[T projector.Tx](b *testing.B, store projector.Store[T], p projector.Projection[T], entries []domain.Entry) (events int, peak uint64) {
+	b.Helper()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	before := m.HeapAlloc
+	for len(entries) > 0 {
+		n, size := 0, 0
+		for n < len(entries) && entries[n].Shard == entries[0].Shard && (n == 0 || size+len(entries[n].Events) <= 4096) {
+			size += len(entries[n].Events)
+			n++
+		}
+		if err := conformance.ApplyEntries(b.Context(), store, p, entries[:n]); err != nil {
+			b.Fatal(err)
+		}
+		events, entries = events+size, entries[n:]
+		runtime.ReadMemStats(&m)
+		if m.HeapAlloc > before {
+			peak = max(peak, m.HeapAlloc-before)
+		}
+	}
+	return events, peak
+}
