@@ -27,7 +27,6 @@ type mDevice struct {
 	id, kind   string
 	registered bool
 	blocked    bool
-	contact    time.Time
 }
 
 type mUse struct {

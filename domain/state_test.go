@@ -128,7 +128,7 @@ func TestTheStateStaysSmallHoweverLongTheHistory(t *testing.T) {
 	for i := range 40 {
 		w.movie(fmt.Sprintf("t%d", i), "unruled")
 	}
-	size, events := 0, 0
+	var size, events int
 	for round := range 1500 {
 		license := w.granted(t, "phone", fmt.Sprintf("t%d", round%40))
 		w.do(t, func(c *Customer, m Moment) (Verdict, error) {

@@ -156,9 +156,8 @@ func (a *audit) walk(ctx context.Context, walked *AuditedShard, head domain.Head
 			a.meet(e, walked.Derived)
 			walked.Entries++
 			walked.Events += uint64(len(e.Events))
-			last = *e
+			last = domain.Entry{Shard: e.Shard, Index: e.Index, ID: e.ID, PreviousID: e.PreviousID, Writer: e.Writer, RecordedAt: e.RecordedAt}
 		}
-		last.Events = nil
 		a.Progress("log of "+where, int64(last.Index), int64(head.Index))
 	}
 	if last.Index == head.Index && last.ID != head.ID {

@@ -100,8 +100,9 @@ func TestAnAuditOfASampleComparesSoManyStreamsAndTheSameForASeed(t *testing.T) {
 	}
 	different := make(map[string]bool)
 	for seed := range uint64(20) {
-		different[chosen(seed)] = true
-		if chosen(seed) != chosen(seed) {
+		once, again := chosen(seed), chosen(seed)
+		different[once] = true
+		if once != again {
 			t.Errorf("seed %d chooses now these streams and now those", seed)
 		}
 	}

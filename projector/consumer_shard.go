@@ -245,12 +245,6 @@ func (s *shardState) heardOf() uint64 {
 	return s.tail
 }
 
-func (s *shardState) checkpoint() Checkpoint {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.last
-}
-
 func (s *shardState) stop(err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -152,7 +152,7 @@ func (h DenialsHandler) fromBooks(ctx context.Context, page DenialsPage) ([]proj
 		Customer: page.Customer, Type: []string{projector.DeniedType}, DeviceID: page.DeviceID, TitleID: page.TitleID,
 		Code: page.Code, From: page.From, To: page.To, Oldest: page.Oldest, AfterSeq: page.AfterSeq, Limit: page.Limit,
 	}
-	events, made, err := (TimelineHandler{h.p}).fromBooks(ctx, timeline)
+	events, made, err := TimelineHandler(h).fromBooks(ctx, timeline)
 	if err != nil {
 		return nil, Made{}, err
 	}

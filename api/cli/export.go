@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -52,7 +51,7 @@ func (e exportCommand) Run(r *run) (err error) {
 	if err != nil {
 		return err
 	}
-	out := io.Writer(r.Out)
+	out := r.Out
 	if e.Output != "-" {
 		f, err := os.OpenFile(e.Output, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 		if err != nil {

@@ -216,7 +216,10 @@ func (s *Embedded) CatchUp(ctx context.Context, report func(done, total int64)) 
 	running, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- runners.Run(running) }() // ends with stop, below
-	defer func() { stop(); <-ended }()
+	defer func() {
+		stop()
+		_ = <-ended // what kept a model from the tail was told by its status
+	}()
 	total := int64(0)
 	for _, head := range heads {
 		total += int64(head.Index) * int64(len(runners)) //nolint:gosec // far from overflowing

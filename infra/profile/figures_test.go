@@ -201,7 +201,7 @@ func (c *crowd) paced(b *testing.B, rate float64, d time.Duration, after func(co
 // It answers rows a second and the latencies of the transactions.
 func bareRows(b *testing.B, rows []domain.Event, d time.Duration) (float64, *simulate.Histogram) {
 	b.Helper()
-	ctx := context.Background() //nolint:usetesting // one that can end makes the driver watch each statement, which would slow the baseline
+	ctx := context.Background() // one that can end makes the driver watch each statement, which would slow the baseline
 	file, err := sqlite.Open(ctx, filepath.Join(b.TempDir(), "bare.db"), sqlite.FileConfig{
 		ApplicationID: 0x42617265, Version: 1, Durability: sqlite.Full,
 		Migrate: func(ctx context.Context, tx *sql.Tx, _ int) error {

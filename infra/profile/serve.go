@@ -56,7 +56,7 @@ func (s *Embedded) Serve(ctx context.Context, announce func(url string)) error {
 	})
 	if err != nil {
 		stop()
-		<-projected
+		_ = <-projected // the listener's error is the one that matters
 		return errors.Join(err, s.stopTransport())
 	}
 	if announce != nil {
