@@ -356,7 +356,7 @@ func (v *vault) Seal(_ context.Context, customer, words string) (domain.Sealed, 
 func (v *vault) Open(_ context.Context, customer string, sealed domain.Sealed) (string, error) {
 	raw, err := base64.StdEncoding.DecodeString(string(sealed))
 	if err != nil || len(raw) < 12 {
-		return "", fmt.Errorf("not a sealed word of %d bytes: %w", len(raw), errors.Join(err, ErrErased))
+		return "", fmt.Errorf("not a sealed word of %d bytes: %w", len(raw), errors.Join(err, command.ErrErased))
 	}
 	words, err := v.box(customer).Open(nil, raw[:12], raw[12:], nil)
 	return string(words), err

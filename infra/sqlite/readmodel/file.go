@@ -134,7 +134,7 @@ func (f *file) query(ctx context.Context, text string, args ...any) (*sql.Rows, 
 	if err != nil {
 		return nil, err
 	}
-	return s.QueryContext(ctx, args...) //nolint:sqlclosecheck // the caller closes the rows
+	return s.QueryContext(ctx, args...)
 }
 
 func (f *file) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
