@@ -214,11 +214,15 @@ func (s *Embedded) CatchUp(ctx context.Context, report func(done, total int64)) 
 	}
 	runners := s.models.runners
 	running, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- runners.Run(running) }() // ends with stop, below
+	var failed error // read after ended
+	ended := make(chan struct{})
+	go func() { // ends with stop, below
+		defer close(ended)
+		failed = runners.Run(running)
+	}()
 	defer func() {
 		stop()
-		_ = <-ended // what kept a model from the tail was told by its status
+		<-ended
 	}()
 	total := int64(0)
 	for _, head := range heads {
@@ -245,9 +249,8 @@ func (s *Embedded) CatchUp(ctx context.Context, report func(done, total int64)) 
 		}
 		select {
 		case <-ticker.C:
-		case err := <-ended:
-			ended <- err
-			return errors.Join(err, ctx.Err())
+		case <-ended:
+			return errors.Join(failed, ctx.Err())
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -56,8 +56,7 @@ func (s *Embedded) Serve(ctx context.Context, announce func(url string)) error {
 	})
 	if err != nil {
 		stop()
-		_ = <-projected // the listener's error is the one that matters
-		return errors.Join(err, s.stopTransport())
+		return errors.Join(err, <-projected, s.stopTransport())
 	}
 	if announce != nil {
 		announce(server.URL())
