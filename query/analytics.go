@@ -247,8 +247,7 @@ func cutTime(from, to time.Time, interval string, zone *time.Location) ([]time.T
 	return append(cuts, to), nil
 }
 
-// nextInterval is where the next interval begins after a moment. Days, weeks and months begin at midnight of the zone,
-// or, where the clocks skip midnight, when they have.
+// nextInterval is where the next interval begins after a moment. Days, weeks and months begin at midnight of the zone.
 func nextInterval(after time.Time, interval string, zone *time.Location) time.Time {
 	t := after.In(zone)
 	y, m, d := t.Date()
@@ -264,15 +263,33 @@ func nextInterval(after time.Time, interval string, zone *time.Location) time.Ti
 	default:
 		d++
 	}
-	return midnight(y, m, d, zone).UTC()
+	for {
+		if next := midnight(y, m, d, zone).UTC(); next.After(after) {
+			return next
+		}
+		d++ // a day that is skipped
+	}
 }
 
-// midnight is when a day begins.
+// midnight is the first moment of a day. Where the clocks skip midnight it is the moment in which they do; where they
+// show it twice, the first time; a day that is skipped as a whole begins with the day after it.
 func midnight(y int, m time.Month, d int, zone *time.Location) time.Time {
 	t := time.Date(y, m, d, 0, 0, 0, 0, zone)
-	if _, _, day := t.Date(); day != time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Day() {
-		// The clocks skip midnight here, and Date chose the hour before.
-		t = time.Date(y, m, d, 1, 0, 0, 0, zone)
+	wall := time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
+	begin, end := t.ZoneBounds()
+	_, offset := t.Zone()
+	switch shown := t.Unix() + int64(offset); {
+	case shown < wall.Unix():
+		return end
+	case shown > wall.Unix():
+		return begin
+	}
+	if begin.IsZero() {
+		return t
+	}
+	_, before := begin.Add(-time.Second).Zone()
+	if first := wall.Add(-time.Duration(before) * time.Second); first.Before(begin) {
+		return first
 	}
 	return t
 }

@@ -289,7 +289,7 @@ func searchSyntax(l *library) {
 	l.need("search", l.models.Search != nil)
 	for _, q := range []string{
 		`"`, `""`, `*`, `a*`, `^license`, `license AND`, `NOT denied`, `license OR`, `NEAR(license denied, 2)`, `words:license`, `{words}:x`, `-license`, `+`,
-		`license"*`, `") OR (words:"x`, "' OR 1=1 --", "\x00", "license\x00denied", "\uE000license", "\uE010abc", "%", "_", `\`, "😀", "ﬁ", "İstanbul", "ß",
+		`license"*`, `") OR (words:"x`, "' OR 1=1 --", "\x00", "license\x00denied", "\uE000license", "\uE010abc", "%", "_", `\`, "😀", "ﬁ", "İstanbul", "ß", "𐒰𐒱𐓂", "ꭰꭱꭲ", "ＦＵＬＬ", "नमस्ते", "🇫🇷 a1", "²³", "\u0301", "a\u0301\u0302", "オッペンハイマー",
 		strings.Repeat("a", 500), "\xff\xfe", "a b c d e f g h i j k l",
 	} {
 		answer, err := l.app.SearchEvents.Handle(l.ctx, query.SearchEvents{By: operator, Q: q, Facets: []string{"type"}})

@@ -152,7 +152,7 @@ func (f *file) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if known := f.queries[text]; known != nil {
-		return known, s.Close()
+		return known, s.Close() //nolint:sqlclosecheck // it was prepared twice at once; the other one is kept
 	}
 	if full {
 		for text, old := range f.queries {

@@ -20,8 +20,8 @@ import (
 // walks by time: the newest hits come without sorting, and a range of time is a range of numbers. Filters are words of
 // the index, too, of a kind that no text contains; so any combination of words and filters is one walk over postings.
 //
-// The index holds no positions and no text: words are folded before they come here, and marked in the text when it is
-// shown.
+// The index holds no positions and no text: words are folded before they come here, so that only the spaces between them
+// part them, and they are marked in the text when it is shown.
 var searchSchema = schema{model: "search", version: 1, tables: streamTable + dimensionTable + `
 CREATE TABLE titles (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
 CREATE TABLE documents (
@@ -30,7 +30,7 @@ CREATE TABLE documents (
 	device TEXT NOT NULL, license TEXT NOT NULL, case_ TEXT NOT NULL, decision TEXT NOT NULL,
 	title_name INTEGER NOT NULL, dimensions INTEGER NOT NULL
 );
-CREATE VIRTUAL TABLE words USING fts5 (text, content = '', detail = none, tokenize = "unicode61 remove_diacritics 2 categories 'L* N* M* Co'");
+CREATE VIRTUAL TABLE words USING fts5 (text, content = '', detail = none, tokenize = "unicode61 remove_diacritics 2 categories 'L* N* M* P* S* C*'");
 CREATE TABLE vocabulary (word TEXT PRIMARY KEY) WITHOUT ROWID;
 `}
 

@@ -204,7 +204,7 @@ func (t *tx) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 }
 
 func (t *tx) exec(ctx context.Context, text string, args ...any) error {
-	s, err := t.stmt(ctx, text)
+	s, err := t.stmt(ctx, text) //nolint:sqlclosecheck // it is kept for the next time
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ func (t *tx) exec(ctx context.Context, text string, args ...any) error {
 }
 
 func (t *tx) each(ctx context.Context, text string, args []any, scan func(*sql.Rows) error) (err error) {
-	s, err := t.stmt(ctx, text)
+	s, err := t.stmt(ctx, text) //nolint:sqlclosecheck // it is kept for the next time
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,137 @@
+package query
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+	_ "time/tzdata"
+
+	"carryon/domain"
+)
+
+func at(text string) time.Time {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+func TestIntervalsFollowTheClocksOfTheZone(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		name, zone, interval, from, to string
+		want                           []string // where the intervals begin, and the end
+	}{
+		{
+			"the day when the clocks go forward has 23 hours", "Europe/Berlin", IntervalDay, "2026-03-28T00:00:00+01:00", "2026-03-31T00:00:00+02:00",
+			[]string{"2026-03-28T00:00:00+01:00", "2026-03-29T00:00:00+01:00", "2026-03-30T00:00:00+02:00", "2026-03-31T00:00:00+02:00"},
+		},
+		{
+			"the day when they go back has 25", "America/New_York", IntervalDay, "2026-10-31T00:00:00-04:00", "2026-11-02T00:00:00-05:00",
+			[]string{"2026-10-31T00:00:00-04:00", "2026-11-01T00:00:00-04:00", "2026-11-02T00:00:00-05:00"},
+		},
+		{
+			"an hour that comes twice is two hours", "Europe/Berlin", IntervalHour, "2026-10-25T01:00:00+02:00", "2026-10-25T04:00:00+01:00",
+			[]string{"2026-10-25T01:00:00+02:00", "2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00", "2026-10-25T03:00:00+01:00", "2026-10-25T04:00:00+01:00"},
+		},
+		{
+			"an hour that is skipped is none", "Europe/Berlin", IntervalHour, "2026-03-29T01:00:00+01:00", "2026-03-29T04:00:00+02:00",
+			[]string{"2026-03-29T01:00:00+01:00", "2026-03-29T03:00:00+02:00", "2026-03-29T04:00:00+02:00"},
+		},
+		{
+			"hours of a zone with odd minutes begin at its own", "Asia/Kathmandu", IntervalHour, "2026-01-01T00:00:00+05:45", "2026-01-01T02:00:00+05:45",
+			[]string{"2026-01-01T00:00:00+05:45", "2026-01-01T01:00:00+05:45", "2026-01-01T02:00:00+05:45"},
+		},
+		{
+			"clocks that move by half an hour", "Australia/Lord_Howe", IntervalDay, "2026-04-04T00:00:00+11:00", "2026-04-06T00:00:00+10:30",
+			[]string{"2026-04-04T00:00:00+11:00", "2026-04-05T00:00:00+11:00", "2026-04-06T00:00:00+10:30"},
+		},
+		{
+			"a day without midnight begins when the clocks have skipped it", "Africa/Cairo", IntervalDay, "2026-04-23T00:00:00+02:00", "2026-04-25T00:00:00+03:00",
+			[]string{"2026-04-23T00:00:00+02:00", "2026-04-24T01:00:00+03:00", "2026-04-25T00:00:00+03:00"},
+		},
+		{
+			"a midnight that comes twice begins the day once", "America/Havana", IntervalDay, "2025-11-01T00:00:00-04:00", "2025-11-03T00:00:00-05:00",
+			[]string{"2025-11-01T00:00:00-04:00", "2025-11-02T00:00:00-04:00", "2025-11-03T00:00:00-05:00"},
+		},
+		{
+			"a day that was skipped is none", "Pacific/Apia", IntervalDay, "2011-12-29T00:00:00-10:00", "2012-01-01T00:00:00+14:00",
+			[]string{"2011-12-29T00:00:00-10:00", "2011-12-31T00:00:00+14:00", "2012-01-01T00:00:00+14:00"},
+		},
+		{
+			"weeks begin on Monday", "UTC", IntervalWeek, "2026-02-04T10:00:00Z", "2026-02-20T00:00:00Z",
+			[]string{"2026-02-04T10:00:00Z", "2026-02-09T00:00:00Z", "2026-02-16T00:00:00Z", "2026-02-20T00:00:00Z"},
+		},
+		{
+			"months have their own lengths", "UTC", IntervalMonth, "2026-01-31T00:00:00Z", "2026-04-01T00:00:00Z",
+			[]string{"2026-01-31T00:00:00Z", "2026-02-01T00:00:00Z", "2026-03-01T00:00:00Z", "2026-04-01T00:00:00Z"},
+		},
+		{"without an interval the range is one", "UTC", "", "2026-01-31T00:00:00Z", "2026-04-01T00:00:00Z", []string{"2026-01-31T00:00:00Z", "2026-04-01T00:00:00Z"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			zone, err := time.LoadLocation(c.zone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cuts, err := cutTime(at(c.from), at(c.to), c.interval, zone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []string
+			for _, cut := range cuts {
+				got = append(got, cut.In(zone).Format(time.RFC3339))
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("got  %v\nwant %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestEveryIntervalOfEveryZoneEndsAfterItBegins(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"UTC", "Europe/Berlin", "America/New_York", "Africa/Cairo", "Australia/Lord_Howe", "America/Santiago", "Pacific/Apia", "Asia/Beirut", "America/Havana"} {
+		zone, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, interval := range []string{IntervalHour, IntervalDay, IntervalWeek, IntervalMonth} {
+			for moment := at("2011-01-01T00:00:00Z"); moment.Year() < 2013; {
+				next := nextInterval(moment, interval, zone)
+				if !next.After(moment) || next.Sub(moment) > 32*24*time.Hour {
+					t.Fatalf("%s: the %s after %s begins at %s", name, interval, moment.In(zone), next.In(zone))
+				}
+				if next.Unix()%900 != 0 {
+					t.Fatalf("%s: a %s begins at %s, which is no quarter of an hour", name, interval, next)
+				}
+				moment = next
+			}
+		}
+	}
+}
+
+func TestRangesAreWidenedToQuartersOfAnHour(t *testing.T) {
+	t.Parallel()
+	from, to, clipped := quarters(at("2026-01-01T10:07:00Z"), at("2026-01-01T10:45:00.000001Z"))
+	if !from.Equal(at("2026-01-01T10:00:00Z")) || !to.Equal(at("2026-01-01T11:00:00Z")) || !clipped {
+		t.Errorf("%s to %s, clipped %t", from, to, clipped)
+	}
+	from, to, clipped = quarters(at("2026-01-01T10:15:00Z"), at("2026-01-01T10:45:00Z"))
+	if !from.Equal(at("2026-01-01T10:15:00Z")) || !to.Equal(at("2026-01-01T10:45:00Z")) || clipped {
+		t.Errorf("%s to %s, clipped %t", from, to, clipped)
+	}
+}
+
+func TestTooManyIntervalsAreRefused(t *testing.T) {
+	t.Parallel()
+	_, err := cutTime(at("2026-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z").Add((MaxIntervals+1)*time.Hour), IntervalHour, time.UTC)
+	if field, ok := errors.AsType[*domain.FieldError](err); !ok || field.Field != "interval" {
+		t.Error(err)
+	}
+	if _, err := cutTime(at("2026-01-01T00:00:00Z"), at("2026-01-01T00:00:00Z").Add(MaxIntervals*time.Hour), IntervalHour, time.UTC); err != nil {
+		t.Error(err)
+	}
+}
