@@ -85,7 +85,7 @@ func (w *Waiting) Answer() (Answer, bool) {
 	select {
 	case <-w.p.done:
 		w.p.done <- struct{}{}
-		return Answer{Result: w.p.result, Version: w.p.version, Err: w.p.err}, true
+		return Answer{Result: w.p.outcome.result, Version: w.p.outcome.version, Err: w.p.outcome.err}, true
 	default:
 		return Answer{}, false
 	}

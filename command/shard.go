@@ -48,6 +48,7 @@ type shard struct {
 	open     *batch // decided while the other is in flight
 	failures int    // in a row, of the operation that is being repeated
 	taken    int    // claims in a row that found another's entry
+	linger   linger // after a batch, for those it answered
 	limit    int    // payload bytes of a batch; less than the setting when the store took only less
 	room     int    // for events, to begin a batch with
 
@@ -62,8 +63,8 @@ type shard struct {
 	streams    map[domain.StreamID]*stream
 	newest     *stream // of the ring of loaded streams, in order of use
 	cacheBytes int
-	loads      int
 	toLoad     []*stream
+	loading    []*stream // loads that have begun
 
 	// Histories and snapshots.
 	derived  uint64
@@ -171,18 +172,13 @@ type pending struct {
 	noForward bool   // the shard's writer could not be reached
 	searched  uint64 // the history was searched for the command id up to this seq
 
-	// What was decided.
-	from, to int // its events in the batch
+	// What was decided, and then the answer: the caller's, once done has received.
+	from, to int    // its events in the batch
+	repeats  uint64 // the recorded refusal, or the first event of the same command, that answers it
 	outcome  outcome
-	repeats  uint64 // the recorded refusal that answers it
-
-	// The answer.
-	result  Result
-	version Version
-	err     error
 }
 
-// outcome is an answer that writes nothing, before it is known to be true.
+// outcome is an answer.
 type outcome struct {
 	result  Result
 	version Version
@@ -203,6 +199,7 @@ type stream struct {
 	folded     *folded // nil while it is loaded
 	loading    bool
 	reloads    int
+	through    uint64     // entry up to which the load goes
 	waiting    []*pending // for the load
 	flight     *draft     // what the claimed batch will leave
 	open       *draft     // what the open batch will leave
@@ -312,7 +309,7 @@ func (s *shard) read(from uint64, entries []domain.Entry, err error) {
 		first := entries[0]
 		s.head = domain.Head{Index: first.Index, ID: first.ID, Writer: first.Writer}
 		s.recorded = first.RecordedAt
-		s.recent.add(&first)
+		s.recent.add(&first, s.needed())
 		entries = entries[1:]
 		if len(entries) == 0 {
 			s.readFrom(s.head.Index + 1)
@@ -371,7 +368,7 @@ func (s *shard) advance(e *domain.Entry) {
 	if e.RecordedAt.After(s.recorded) {
 		s.recorded = e.RecordedAt
 	}
-	s.recent.add(e)
+	s.recent.add(e, s.needed())
 	if e.Index > s.derived {
 		s.lag = append(s.lag, underived{index: e.Index, events: len(e.Events), since: s.now()})
 		s.lagging += len(e.Events)
@@ -476,6 +473,9 @@ func (s *shard) launch() {
 			return
 		}
 	}
+	if s.lingers() {
+		return
+	}
 	b := s.open
 	s.open, s.flight = nil, b
 	s.room = len(b.entry.Events) + len(b.entry.Events)/4 + 2
@@ -489,6 +489,46 @@ func (s *shard) launch() {
 		return
 	}
 	s.claim()
+}
+
+// Callers who were answered together often come back together. Who gives them a moment has them in one batch with those
+// who gathered meanwhile; otherwise the callers of a busy shard fall into two groups that take turns, and every round of
+// the store serves only half of them. A single caller waits for nobody.
+type linger struct {
+	since   time.Time
+	most    time.Duration // a fraction of a round; 0: not at all
+	until   int           // or until so many have gathered
+	pausing bool
+}
+
+const (
+	lingerFraction = 6 // of a round
+	maxLinger      = time.Millisecond
+)
+
+func (s *shard) lingerAfter(b *batch, now time.Time) {
+	s.linger.most = 0
+	if len(b.subs) < 2 {
+		return
+	}
+	s.linger.since, s.linger.most, s.linger.until = now, min(s.pace.round/lingerFraction, maxLinger), len(b.subs)
+	if s.open != nil {
+		s.linger.until += len(s.open.subs)
+	}
+}
+
+// lingers tells whether the open batch waits for more.
+func (s *shard) lingers() bool {
+	l := &s.linger
+	if since := s.now().Sub(l.since); l.most <= 0 || since < 0 || since >= l.most || len(s.open.subs) >= l.until || s.open.full {
+		l.most = 0
+		return false
+	}
+	if !l.pausing {
+		l.pausing = true
+		s.do(pauseTask{d: l.most, then: func() { l.pausing, l.most = false, 0 }})
+	}
+	return true
 }
 
 func (s *shard) claim() {
@@ -548,8 +588,10 @@ func (s *shard) settle(b *batch) {
 		s.weigh(st)
 		s.snapshot(st)
 	}
-	s.pace.observe(s.now().Sub(b.claimedAt), len(b.subs))
-	s.figures.batch(len(b.subs), len(b.entry.Events), s.now().Sub(b.claimedAt))
+	now := s.now()
+	s.pace.observe(now.Sub(b.claimedAt), len(b.subs))
+	s.figures.batch(len(b.subs), len(b.entry.Events), now.Sub(b.claimedAt))
+	s.lingerAfter(b, now)
 	s.answerAll(b)
 }
 
@@ -804,7 +846,7 @@ func (s *shard) abort() {
 
 // finished tells whether a shard that was closed is done with everything.
 func (s *shard) finished() bool {
-	return s.closing && s.flight == nil && s.loads == 0 && s.elsewhere == 0 && s.unanswered == 0 &&
+	return s.closing && s.flight == nil && len(s.loading) == 0 && s.elsewhere == 0 && s.unanswered == 0 &&
 		!s.deriving && !s.saving && (s.op == opNone || s.op == opPausing)
 }
 
@@ -816,7 +858,7 @@ func (s *shard) answer(p *pending, o outcome) {
 		return
 	}
 	p.answered = true
-	p.result, p.version, p.err = o.result, o.version, o.err
+	p.outcome = o
 	s.unanswered--
 	if p.stream != nil {
 		p.stream.unanswered--

@@ -233,17 +233,18 @@ func (s *shard) record(b *batch, p *pending, verdict domain.Verdict) (int, error
 	size := 0
 	for n := range verdict.Events {
 		fresh := &verdict.Events[n]
-		e := domain.Event{
+		b.entry.Events = append(b.entry.Events, domain.Event{
 			ID: domain.EventID(string(p.stream.id)+"/"+p.sub.Meta.CommandID, n), Stream: p.stream.id, Seq: seq + uint64(n) + 1,
 			Position: domain.Position{Shard: s.number, Index: b.entry.Index, Place: len(b.entry.Events)}, Previous: previous,
 			OccurredAt: fresh.OccurredAt.UTC().Truncate(time.Microsecond), RecordedAt: b.entry.RecordedAt,
 			CommandID: p.sub.Meta.CommandID, RequestHash: p.sub.RequestHash, Correlation: p.sub.Meta.Correlation,
 			Causation: fresh.Causation, Actor: p.sub.Meta.Actor, Versions: versions,
-		}
+		})
+		e := &b.entry.Events[len(b.entry.Events)-1]
 		if fresh.OccurredAt.IsZero() {
 			e.OccurredAt = b.entry.RecordedAt
 		}
-		if err := guarded(func() error { return s.folding.Record(&e, fresh.Payload) }); err != nil {
+		if err := guarded(func() error { return s.folding.Record(e, fresh.Payload) }); err != nil {
 			return 0, fmt.Errorf("command %s: writing its event %d: %w", p.sub.Meta.CommandID, n+1, err)
 		}
 		if len(e.Payload) > MaxEventBytes {
@@ -251,7 +252,6 @@ func (s *shard) record(b *batch, p *pending, verdict domain.Verdict) (int, error
 		}
 		size += len(e.Payload)
 		previous = e.Position
-		b.entry.Events = append(b.entry.Events, e)
 	}
 	if size > MaxCommandBytes {
 		return 0, fmt.Errorf("command %s: its events are %d bytes, at most %d are taken: %w", p.sub.Meta.CommandID, size, MaxCommandBytes, ErrTooLarge)

@@ -2,6 +2,7 @@ package command
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"carryon/domain"
@@ -60,14 +61,15 @@ func (s *shard) load(st *stream) {
 }
 
 func (s *shard) startLoads() {
-	for s.opened && len(s.toLoad) > 0 && s.loads < s.cfg.ConcurrentLoads {
+	for s.opened && len(s.toLoad) > 0 && len(s.loading) < s.cfg.ConcurrentLoads {
 		st := s.toLoad[0]
 		s.toLoad = s.toLoad[1:]
 		if len(st.waiting) == 0 || s.ended != nil { // everyone has gone
 			s.forget(st)
 			continue
 		}
-		s.loads++
+		st.through = s.head.Index
+		s.loading = append(s.loading, st)
 		wanted := loadRequest{stream: st.id, shard: s.number, through: s.head.Index, recent: s.recent.view()}
 		s.do(loadTask{stream: st, wanted: wanted})
 	}
@@ -81,7 +83,7 @@ func (s *shard) forget(st *stream) {
 // loaded is told what came of a load. What was claimed meanwhile is folded too, and then the commands that waited can
 // be decided.
 func (s *shard) loaded(st *stream, through uint64, l loadedStream, err error) {
-	s.loads--
+	s.loading = slices.DeleteFunc(s.loading, func(other *stream) bool { return other == st })
 	defer s.startLoads()
 	if err == nil {
 		err = s.foldSince(through, l.folded, st.id)
@@ -124,6 +126,15 @@ func (s *shard) unloadable(st *stream, err error) {
 		s.logger.Warn("stream not loaded", "shard", s.number, "error", err.Error())
 		s.forget(st)
 	}
+}
+
+// needed is the first entry that somebody is known to need: who derives, or a load that has begun.
+func (s *shard) needed() uint64 {
+	needed := s.derived + 1
+	for _, st := range s.loading {
+		needed = min(needed, st.through+1)
+	}
+	return needed
 }
 
 // foldSince folds what was claimed after a load began.
@@ -323,26 +334,33 @@ func (s *shard) moveDerived(index uint64) {
 	s.lag = s.lag[n:]
 }
 
-// recentEntries are the newest entries of the log, contiguous, within a limit of bytes.
+// recentEntries are the newest entries of the log, contiguous: those that are not in the histories yet, those that a load
+// which has begun will ask for, and a few more, for commands that are repeated at once; all within a limit of bytes.
 type recentEntries struct {
 	limit   int
 	bytes   int
 	entries []*domain.Entry
 }
 
-func (r *recentEntries) add(e *domain.Entry) {
+const recentKept = 1 << 20 // bytes of entries that nobody is known to need
+
+// add takes the newest entry in. Entries from index `needed` on are kept, within the limit.
+func (r *recentEntries) add(e *domain.Entry, needed uint64) {
 	r.entries = append(r.entries, e)
 	r.bytes += memoryBytes(e)
-	if r.bytes <= r.limit {
+	if r.bytes <= min(2*recentKept, r.limit) {
 		return
 	}
-	n := 0
-	for n < len(r.entries)-1 && r.bytes > r.limit*3/4 {
-		r.bytes -= memoryBytes(r.entries[n])
+	n, bytes := 0, r.bytes
+	for n < len(r.entries)-1 && (bytes > r.limit || bytes > recentKept && r.entries[n].Index < needed) {
+		bytes -= memoryBytes(r.entries[n])
 		n++
 	}
+	if n == 0 {
+		return
+	}
 	// A copy: loads may be looking at the old one.
-	r.entries = append(make([]*domain.Entry, 0, 2*(len(r.entries)-n)), r.entries[n:]...)
+	r.entries, r.bytes = append(make([]*domain.Entry, 0, len(r.entries)-n+16), r.entries[n:]...), bytes
 }
 
 // view is what there is now. It never changes.

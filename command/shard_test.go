@@ -13,22 +13,32 @@ func entryOf(index uint64, payload int) *domain.Entry {
 	return &domain.Entry{Index: index, Events: []domain.Event{{Stream: "customer/a", Seq: index, Payload: make([]byte, payload)}}}
 }
 
-func TestRecentEntriesStayWithinTheirLimitAndLeaveViewsAlone(t *testing.T) {
+func TestRecentEntriesAreKeptAsLongAsTheyAreNeededAndFitAndLeaveViewsAlone(t *testing.T) {
 	t.Parallel()
-	r := recentEntries{limit: 50_000}
+	const limit = 8 << 20
+	r := recentEntries{limit: limit}
 	random := rand.New(rand.NewPCG(1, 2))
 	type seen struct {
 		view        []*domain.Entry
 		first, last uint64
 	}
 	var views []seen
-	for index := uint64(1); index <= 500; index++ {
-		r.add(entryOf(index, random.IntN(4000)))
-		if r.bytes > r.limit && len(r.entries) > 1 {
-			t.Fatalf("%d bytes in %d entries", r.bytes, len(r.entries))
+	needed := uint64(1)
+	for index := uint64(1); index <= 2000; index++ {
+		if index%700 > 400 && random.IntN(10) == 0 {
+			needed += uint64(random.IntN(int(index-needed) + 1)) // at times it stays far behind
 		}
+		r.add(entryOf(index, random.IntN(40_000)), needed)
 		v := r.view()
-		views = append(views, seen{v, v[0].Index, index})
+		first := v[0].Index
+		bytes := sizeOf(v)
+		if bytes != r.bytes || bytes > limit || first < needed && bytes > 2*recentKept {
+			t.Fatalf("%d bytes (counted: %d) from entry %d on, needed from %d on", bytes, r.bytes, first, needed)
+		}
+		if dropped := first > 1 && first > needed; dropped && bytes < limit-200_000 {
+			t.Fatalf("entry %d is needed, and only %d bytes from entry %d on are kept", needed, bytes, first)
+		}
+		views = append(views, seen{v, first, index})
 		if got, ok := r.events(eventsRequest{stream: "customer/a", seq: index, count: 1, index: index}); !ok || got[0].Seq != index {
 			t.Fatalf("the newest event: %+v, %v", got, ok)
 		}
@@ -47,6 +57,13 @@ func TestRecentEntriesStayWithinTheirLimitAndLeaveViewsAlone(t *testing.T) {
 			t.Fatalf("the view of %d to %d has changed", v.first, v.last)
 		}
 	}
+}
+
+func sizeOf(entries []*domain.Entry) (bytes int) {
+	for _, e := range entries {
+		bytes += memoryBytes(e)
+	}
+	return bytes
 }
 
 // The ring of loaded streams keeps the order of use.

@@ -150,7 +150,7 @@ func (w *Writer) Submit(ctx context.Context, sub Submission) (Result, error) {
 	}
 	p := newCommand(ctx, sub)
 	w.wait(p)
-	return p.result, p.err
+	return p.outcome.result, p.outcome.err
 }
 
 // Load is an authoritative read: what it returns was the whole truth about the stream at a moment after the call.
@@ -160,7 +160,7 @@ func (w *Writer) Load(ctx context.Context, stream domain.StreamID) (Version, err
 	}
 	p := newRead(ctx, stream)
 	w.wait(p)
-	return p.version, p.err
+	return p.outcome.version, p.outcome.err
 }
 
 func newCommand(ctx context.Context, sub Submission) *pending {
@@ -181,7 +181,7 @@ func newRead(ctx context.Context, stream domain.StreamID) *pending {
 func (w *Writer) wait(p *pending) {
 	r := w.shards[ShardOf(p.sub.Stream, w.cfg.Shards)]
 	if !r.post(message{p: p}) {
-		p.err = fmt.Errorf("shard %d: %w", r.core.number, ErrClosed)
+		p.outcome.err = fmt.Errorf("shard %d: %w", r.core.number, ErrClosed)
 		return
 	}
 	select {

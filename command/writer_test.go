@@ -789,6 +789,48 @@ func TestAnUnknownClaimIsRepeatedUntilItIsKnown(t *testing.T) {
 	})
 }
 
+// slowClaims lets every claim take that long.
+func (w *tallies) slowClaims(d time.Duration) {
+	w.conn.Inject(func(ctx context.Context, call memory.Call) memory.Fault {
+		if call.Operation == memory.OpClaim {
+			select {
+			case <-time.After(d):
+			case <-ctx.Done():
+			}
+		}
+		return memory.None
+	})
+}
+
+func TestCallersOfABusyShardShareOneRoundAndASingleOneWaitsForNobody(t *testing.T) {
+	t.Parallel()
+	const round = 10 * time.Millisecond
+	for _, tt := range []struct{ callers, each, most int }{{1, 40, 40}, {8, 40, 50}} {
+		synctest.Test(t, func(t *testing.T) {
+			store := memory.NewStore()
+			w := newTallies(t, store)
+			w.slowClaims(round)
+			begin := time.Now()
+			var all sync.WaitGroup
+			for c := range tt.callers {
+				all.Go(func() {
+					for range tt.each {
+						w.add(t, domain.CustomerStream(fmt.Sprint(c)), tallyID())
+					}
+				})
+			}
+			all.Wait()
+			if entries := int(store.Head(1).Index); entries > tt.most {
+				t.Errorf("%d callers with %d commands each: %d entries, want at most %d", tt.callers, tt.each, entries, tt.most)
+			}
+			if took := time.Since(begin); tt.callers == 1 && took != time.Duration(tt.each)*round {
+				t.Errorf("%d commands of a single caller took %s, want a round of %s each", tt.each, took, round)
+			}
+			closeNow(t, w)
+		})
+	}
+}
+
 func closeNow(t *testing.T, w *tallies) {
 	t.Helper()
 	if err := w.Close(t.Context()); err != nil {
