@@ -18,6 +18,8 @@ type (
 	// Done is the answer to a command.
 	Done struct {
 		ETag string `header:"ETag" doc:"The version, in quotes"`
+		// The body of a repeat is that of the first answer, byte for byte, so what tells them apart stands here.
+		Replayed string `header:"Idempotency-Replayed" doc:"true for the answer of an earlier attempt with this key, else absent"`
 		Body Outcome
 	}
 
@@ -25,7 +27,6 @@ type (
 	Outcome struct {
 		Version  uint64           `json:"version" doc:"The stream's seq after the command" example:"12"`
 		Position string           `json:"position" doc:"Where it is recorded, shard:index; empty when nothing was recorded" example:"1:345"`
-		Repeated bool             `json:"repeated" doc:"The answer of an earlier attempt with this key"`
 		Decision *domain.Decision `json:"decision" doc:"What the rules said; null for commands that they do not decide"`
 		License  *License         `json:"license,omitempty" doc:"Of a grant: the licence, signed"`
 		Events   []Recorded       `json:"events" doc:"What was recorded; empty when nothing changed"`
@@ -81,7 +82,7 @@ func tried(r command.Result, err error) (*Done, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := Outcome{Version: r.Version, Repeated: r.Repeated, Decision: r.Decision, Events: make([]Recorded, len(r.Events))}
+	out := Outcome{Version: r.Version, Decision: r.Decision, Events: make([]Recorded, len(r.Events))}
 	if r.Position.Index > 0 {
 		out.Position = r.Position.String()
 	}
@@ -99,6 +100,9 @@ func tried(r command.Result, err error) (*Done, error) {
 		out.Impact = &Touched{Customers: t.Customers, Licenses: t.Licenses, Devices: t.Devices, ByRule: t.ByRule, Examples: t.Examples}
 	}
 	answer := &Done{Body: out}
+	if r.Repeated {
+		answer.Replayed = "true"
+	}
 	if r.Version > 0 {
 		answer.ETag = web.ETag(r.Version)
 	}
