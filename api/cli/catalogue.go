@@ -26,7 +26,7 @@ func (catalogueShow) Run(r *run) error {
 }
 
 type catalogueImport struct {
-	File string `arg:"" help:"CSV with the header title_id,title,kind,release_date,duration,rating,genres,country,language,available_globally,original,hours_viewed,views; - reads standard input."`
+	File string `arg:"" help:"CSV with the header title_id,title,kind,release_date,duration,rating,genres,country,language,available_globally,original,hours_viewed,views and optionally studio, windows (DE+AT@2026-01-01..2026-07-01|US@..); - reads standard input."`
 }
 
 // Run replaces the catalogue and reports each row that was left out. Running servers take it at their next start.
