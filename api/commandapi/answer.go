@@ -20,7 +20,7 @@ type (
 		ETag string `header:"ETag" doc:"The version, in quotes"`
 		// The body of a repeat is that of the first answer, byte for byte, so what tells them apart stands here.
 		Replayed string `header:"Idempotency-Replayed" doc:"true for the answer of an earlier attempt with this key, else absent"`
-		Body Outcome
+		Body     Outcome
 	}
 
 	// Outcome says what came of a command.
