@@ -86,7 +86,6 @@ func (t *tally) value(measure string) int64 {
 }
 
 func analyticsCounts(l *library) {
-	l.need("analytics", l.models.Analytics != nil)
 	from, to := l.events[0].RecordedAt.Truncate(time.Hour).Add(-96*time.Hour), l.now().Add(time.Hour).Truncate(time.Hour)
 	all := l.happenings()
 	sample := all[len(all)/2]
@@ -198,7 +197,6 @@ func (h *happening) passes(f *query.Filter) bool {
 
 // analyticsActive compares with what the domain says of the licences at moments to come, while the history goes on.
 func analyticsActive(l *library) {
-	l.need("analytics", l.models.Analytics != nil)
 	most := int64(0)
 	for range 4 {
 		now := projector.Quarter(l.now()).Add(15 * time.Minute)
@@ -258,7 +256,6 @@ func (l *library) compareActive(q query.Analytics) int64 {
 
 // analyticsOrder applies the same history shard by shard, which is an order that no clock would give.
 func analyticsOrder(l *library) {
-	l.need("analytics", l.models.Analytics != nil)
 	other := l.factory(l, l.pseudonyms)
 	for _, shard := range []int{2, 0, 3, 1} {
 		entries := slices.DeleteFunc(slices.Clone(l.entries), func(e domain.Entry) bool { return e.Shard != shard })
@@ -295,7 +292,6 @@ func (l *library) sumsUp(measure string, groupBy []string, want query.AnalyticsA
 }
 
 func analyticsZones(l *library) {
-	l.need("analytics", l.models.Analytics != nil)
 	all := l.happenings()
 	for _, name := range []string{"America/New_York", "Europe/Berlin", "Asia/Kathmandu", "Australia/Lord_Howe"} {
 		zone, err := time.LoadLocation(name)
@@ -325,7 +321,6 @@ func analyticsZones(l *library) {
 }
 
 func analyticsRefusals(l *library) {
-	l.need("analytics", l.models.Analytics != nil)
 	ok := query.Analytics{By: operator, Metric: "plays", Filter: query.Filter{From: l.events[0].RecordedAt, To: l.now()}}
 	for _, c := range []struct {
 		field  string

@@ -13,7 +13,6 @@ import (
 )
 
 func customerStates(l *library) {
-	l.need("customers", l.models.Customers != nil)
 	var after domain.StreamID
 	seen := 0
 	for {
@@ -49,7 +48,6 @@ func customerStates(l *library) {
 
 // customerLists compares every list, read page by page, with the same list made from the event store.
 func customerLists(l *library) {
-	l.need("customers", l.models.Customers != nil && l.models.Reference != nil)
 	for _, id := range l.customers() {
 		state, ref := l.history.States()[id], l.history.Reference()
 		projected := must[query.StateAnswer](l, "state")(l.app.State.Handle(l.ctx, query.State{By: operator, Customer: id}))
@@ -122,7 +120,6 @@ func (l *library) explainAll() {
 }
 
 func customerLookups(l *library) {
-	l.need("customers", l.models.Customers != nil && l.models.Timeline != nil)
 	find := func(id string) []query.Found {
 		return must[query.LookupAnswer](l, "lookup")(l.app.Lookup.Handle(l.ctx, query.Lookup{By: operator, Q: id})).Found
 	}
@@ -176,7 +173,6 @@ func customerLookups(l *library) {
 }
 
 func customerAsOf(l *library) {
-	l.need("timeline", l.models.Timeline != nil && l.models.Reference != nil)
 	id := l.busiest()
 	events := l.of(domain.CustomerStream(id))
 	for _, n := range []int{0, 1, len(events) / 3, len(events) / 2, len(events) - 1} {
@@ -208,7 +204,6 @@ func customerAsOf(l *library) {
 }
 
 func customerImpact(l *library) {
-	l.need("customers", l.models.Customers != nil && l.models.Reference != nil)
 	impact := query.Impact{Customers: l.models.Customers, Reference: l.ports.Reference, Clock: l.now}
 	touched := 0
 	for _, title := range l.history.recent {
@@ -269,7 +264,6 @@ func (l *library) policyImpact(impact query.Impact) {
 }
 
 func referenceRows(l *library) {
-	l.need("reference", l.models.Reference != nil)
 	want := l.history.Reference()
 	got := must[domain.Reference](l, "reference")(l.ports.Reference.Now(l.ctx))
 	withdrawn, published := 0, 1

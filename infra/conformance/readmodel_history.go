@@ -29,6 +29,7 @@ type History struct {
 	seqs      map[domain.StreamID]uint64
 	heads     map[int]domain.Head
 	commands  uint64
+	everyone  int // decisions for everyone
 	pending   map[int][]domain.Event
 	devices   []string
 	recent    []string // titles that somebody has
@@ -118,7 +119,7 @@ func (h *History) step() int {
 	if len(h.ids) < h.Customers && (len(h.ids) == 0 || h.random.IntN(12) == 0) {
 		return h.arrive()
 	}
-	if h.random.IntN(400) == 0 {
+	if h.random.IntN(100) == 0 {
 		return h.decideForEveryone()
 	}
 	c := h.states[h.ids[h.random.IntN(len(h.ids))]]
@@ -236,7 +237,7 @@ func (h *History) reason() domain.Reason {
 // decideForEveryone withdraws a title, or publishes a policy.
 func (h *History) decideForEveryone() int {
 	actor := domain.Actor{ID: "ops", Role: domain.RoleOperator}
-	if h.random.IntN(6) == 0 {
+	if h.everyone++; h.everyone%4 == 2 {
 		policy := *h.reference.policy
 		stream := domain.PolicyStream(domain.PolicyDefault)
 		h.reference.version++

@@ -16,7 +16,6 @@ import (
 )
 
 func analysts(l *library) {
-	l.need("search", l.models.Search != nil && l.models.Customers != nil)
 	analyst := as(domain.RoleAnalyst)
 	id := l.busiest()
 	real := must[query.SearchEventsAnswer](l, "search")(l.app.SearchEvents.Handle(l.ctx, query.SearchEvents{By: operator, Filter: query.Filter{Customer: []string{id}}, Page: query.Page{Limit: 200}}))
@@ -83,7 +82,6 @@ func (l *library) resolves(analyst query.Caller, id string) {
 }
 
 func unrecorded(l *library) {
-	l.need("customers", l.models.Customers != nil && l.models.Timeline != nil && l.models.Denials != nil)
 	support, id := as(domain.RoleSupport), l.busiest()
 	ask := map[string]func() error{
 		"customer": func() error { return second(l.app.Customer.Handle(l.ctx, query.Customer{By: support, Customer: id})) },
@@ -122,7 +120,6 @@ func unrecorded(l *library) {
 }
 
 func waitsForVersions(l *library) {
-	l.need("customers", l.models.Customers != nil && l.models.Timeline != nil)
 	id := l.busiest()
 	stream := domain.CustomerStream(id)
 	events := l.of(stream)
@@ -176,7 +173,6 @@ func (l *library) parkedRead(stream domain.StreamID, id string) {
 }
 
 func rolledBack(l *library) {
-	l.need("all", l.models.Timeline != nil && l.models.Analytics != nil && l.models.Search != nil && l.models.Customers != nil && l.models.Denials != nil)
 	entries := l.history.Grow(300)
 	for i := range entries {
 		if i < 20 {
@@ -218,7 +214,6 @@ func tryAndGiveUp[T projector.Tx](l *library, store projector.Store[T], p projec
 }
 
 func poisonous(l *library) {
-	l.need("all", l.models.Timeline != nil && l.models.Analytics != nil && l.models.Search != nil && l.models.Customers != nil && l.models.Denials != nil)
 	good := l.of(domain.CustomerStream(l.busiest()))
 	last := *good[len(good)-1]
 	for name, poison := range map[string]domain.Event{
@@ -243,7 +238,6 @@ func poisonous(l *library) {
 }
 
 func exports(l *library) {
-	l.need("all", l.models.Timeline != nil && l.models.Search != nil && l.models.Customers != nil && l.models.Denials != nil && l.models.Reference != nil)
 	counts := map[string]int{"customers": len(l.customers()), "events": len(l.events)}
 	for _, e := range l.events {
 		if e.Stream.Kind() == domain.KindCustomer {

@@ -38,7 +38,7 @@ func (l *library) searchQuestions() []string {
 	questions := []string{"license denied", "DENIED", "Licénse  issued", "agent-ines", "device limit", "case 7", "revoked fraud", "nothingofthekind", "pla", "hou"}
 	for i, d := range l.documents() {
 		words := d.TitleWords()
-		if i%97 == 0 && len(words) > 0 {
+		if i%263 == 0 && len(words) > 0 {
 			questions = append(questions, d.TitleName, words[0], words[len(words)-1]+" denied", d.TitleName+" "+d.Studio)
 			if first := []rune(words[0]); len(first) > 3 {
 				questions = append(questions, string(first[:3]))
@@ -80,7 +80,6 @@ func knows(documents []projector.Document, question string) bool {
 }
 
 func searchHits(l *library) {
-	l.need("search", l.models.Search != nil)
 	documents := l.documents()
 	found := 0
 	for _, question := range l.searchQuestions() {
@@ -159,11 +158,10 @@ func (l *library) walkSearch(q query.SearchEvents) ([]query.Hit, int64) {
 }
 
 func searchFilters(l *library) {
-	l.need("search", l.models.Search != nil)
 	documents := l.documents()
 	for i := range documents {
 		d := &documents[i]
-		if i%61 != 0 || d.Customer == "" {
+		if i%191 != 0 || d.Customer == "" {
 			continue
 		}
 		for _, f := range []query.Filter{
@@ -249,7 +247,6 @@ func fits(d *projector.Document, f *query.Filter) bool {
 }
 
 func searchTypos(l *library) {
-	l.need("search", l.models.Search != nil)
 	documents := l.documents()
 	tried := 0
 	for i := range documents {
@@ -286,7 +283,6 @@ func searchTypos(l *library) {
 }
 
 func searchSyntax(l *library) {
-	l.need("search", l.models.Search != nil)
 	for _, q := range []string{
 		`"`, `""`, `*`, `a*`, `^license`, `license AND`, `NOT denied`, `license OR`, `NEAR(license denied, 2)`, `words:license`, `{words}:x`, `-license`, `+`,
 		`license"*`, `") OR (words:"x`, "' OR 1=1 --", "\x00", "license\x00denied", "\uE000license", "\uE010abc", "%", "_", `\`, "😀", "ﬁ", "İstanbul", "ß", "𐒰𐒱𐓂", "ꭰꭱꭲ", "ＦＵＬＬ", "नमस्ते", "🇫🇷 a1", "²³", "\u0301", "a\u0301\u0302", "オッペンハイマー",
@@ -323,7 +319,6 @@ func searchSyntax(l *library) {
 }
 
 func searchPages(l *library) {
-	l.need("search", l.models.Search != nil)
 	for _, sort := range []string{query.SortRelevance, query.SortNewest, query.SortOldest} {
 		q := query.SearchEvents{By: operator, Q: "license", Sort: sort, Page: query.Page{Limit: 200}}
 		want := map[string]bool{}

@@ -55,7 +55,6 @@ func (l *library) timelineOf(q query.Timeline) []uint64 {
 }
 
 func timelinePages(l *library) {
-	l.need("timeline", l.models.Timeline != nil)
 	for _, customer := range l.customers() {
 		for _, q := range l.timelineQuestions(customer) {
 			q.Customer, q.By = customer, operator
@@ -111,7 +110,6 @@ func (l *library) checkTimelineEvent(customer string, got *query.TimelineEvent) 
 }
 
 func timelineRefs(l *library) {
-	l.need("timeline", l.models.Timeline != nil)
 	decisions := 0
 	for i, e := range l.events {
 		about, _, err := projector.AboutEvent(e)
@@ -153,7 +151,6 @@ func timelineRefs(l *library) {
 }
 
 func timelineCursors(l *library) {
-	l.need("timeline", l.models.Timeline != nil)
 	q := query.Timeline{By: operator, Customer: l.busiest(), Page: query.Page{Limit: 5}}
 	first := must[query.TimelineAnswer](l, "timeline")(l.app.Timeline.Handle(l.ctx, q))
 	q.Page.Cursor = first.NextCursor
@@ -179,7 +176,6 @@ func timelineCursors(l *library) {
 }
 
 func timelineWords(l *library) {
-	l.need("timeline", l.models.Timeline != nil)
 	q := query.Timeline{By: operator, Customer: l.busiest(), Type: []string{"DeviceRegistered"}, Page: query.Page{Limit: 1}}
 	answer := must[query.TimelineAnswer](l, "timeline")(l.app.Timeline.Handle(l.ctx, q))
 	if words := answer.Events[0].Words; words != "opened c2VhbGVk of "+q.Customer || answer.Events[0].WordsErased {
@@ -193,7 +189,6 @@ func timelineWords(l *library) {
 }
 
 func denialPages(l *library) {
-	l.need("denials", l.models.Denials != nil)
 	refused := 0
 	for _, customer := range l.customers() {
 		var want []query.Denial

@@ -107,3 +107,87 @@ func drainInto[T projector.Tx](b *testing.B, store projector.Store[T], p project
 	}
 	return events, peak
 }
+
+// BenchmarkQuery asks the read models of the backlog.
+func BenchmarkQuery(b *testing.B) {
+	entries, err := backlog()
+	if err != nil {
+		b.Fatal(err)
+	}
+	analytics := filledForBench(b, entries, projector.Analytics{}, readmodel.OpenAnalytics)
+	search := filledForBench(b, entries, projector.Search{}, readmodel.OpenSearch)
+	timeline := filledForBench(b, entries, projector.Timeline{}, readmodel.OpenTimeline)
+	now := entries[len(entries)-1].RecordedAt
+	app := query.New(query.Ports{
+		Clock: func() time.Time { return now }, Cursors: query.NewCursors(nil), Analytics: analytics, Search: search, Timeline: timeline, Words: plainWords{},
+	})
+	by := query.Caller{Actor: domain.Actor{ID: "bench", Role: domain.RoleOperator}}
+	year := query.Filter{From: now.AddDate(-1, 0, 0), To: now}
+	for _, c := range []struct {
+		name string
+		ask  func(context.Context) error
+	}{
+		{"analytics: downloads by studio and day of a year", func(ctx context.Context) error {
+			_, err := app.Analytics.Handle(ctx, query.Analytics{By: by, Metric: "downloads", GroupBy: []string{"studio"}, Interval: "day", Filter: year})
+			return err
+		}},
+		{"analytics: top titles by distinct customers", func(ctx context.Context) error {
+			_, err := app.Analytics.Handle(ctx, query.Analytics{By: by, Metric: "downloads", GroupBy: []string{"title_id"}, Measure: "customers", Filter: year})
+			return err
+		}},
+		{"analytics: active licences by week", func(ctx context.Context) error {
+			_, err := app.Analytics.Handle(ctx, query.Analytics{By: by, Metric: "active", GroupBy: []string{"device_family"}, Interval: "week", Filter: year})
+			return err
+		}},
+		{"analytics: customers with active licences by week", func(ctx context.Context) error {
+			_, err := app.Analytics.Handle(ctx, query.Analytics{By: by, Metric: "active", Measure: "customers", Interval: "week", Filter: year})
+			return err
+		}},
+		{"search: one page of a frequent word with facets", func(ctx context.Context) error {
+			_, err := app.SearchEvents.Handle(ctx, query.SearchEvents{By: by, Q: "license", Facets: query.FacetFields()})
+			return err
+		}},
+		{"search: words of a title", func(ctx context.Context) error {
+			_, err := app.SearchEvents.Handle(ctx, query.SearchEvents{By: by, Q: "the mother denied", Facets: []string{"code"}})
+			return err
+		}},
+		{"search: a typo", func(ctx context.Context) error {
+			_, err := app.SearchEvents.Handle(ctx, query.SearchEvents{By: by, Q: "mohter"})
+			return err
+		}},
+		{"search: a filter", func(ctx context.Context) error {
+			_, err := app.SearchEvents.Handle(ctx, query.SearchEvents{By: by, Filter: query.Filter{Code: []string{domain.CodeDeviceLimitReached}, Plan: []string{"ads"}}})
+			return err
+		}},
+		{"timeline: a page", func(ctx context.Context) error {
+			_, err := app.Timeline.Handle(ctx, query.Timeline{By: by, Customer: "c-00007"})
+			return err
+		}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				if err := c.ask(b.Context()); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// plainWords opens words that were never closed.
+type plainWords struct{}
+
+func (plainWords) Open(_ context.Context, _ string, sealed domain.Sealed) (string, error) {
+	return string(sealed), nil
+}
+
+func filledForBench[T projector.Tx, S benchStore[T]](b *testing.B, entries []domain.Entry, p projector.Projection[T], open func(context.Context, string) (S, error)) S {
+	b.Helper()
+	store, err := open(b.Context(), filepath.Join(b.TempDir(), p.Name()+".db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = store.Close() })
+	drainInto(b, store, p, entries)
+	return store
+}
