@@ -54,14 +54,23 @@ func (h DevicesHandler) Handle(ctx context.Context, q Devices) (DevicesAnswer, e
 	if err != nil {
 		return DevicesAnswer{}, err
 	}
-	answer := DevicesAnswer{Made: b.Made, At: b.at, Devices: make([]DeviceRow, len(shown)), NextCursor: next}
-	words := h.p.wordsOf(q.Customer)
-	for i, v := range shown {
-		row := DeviceRow{DeviceView: v}
-		if row.Name, row.NameErased, err = words.open(ctx, v.Name); err != nil {
-			return DevicesAnswer{}, fmt.Errorf("read devices: %w", err)
-		}
-		answer.Devices[i] = row
+	answer := DevicesAnswer{Made: b.Made, At: b.at, NextCursor: next}
+	if answer.Devices, err = deviceRows(ctx, h.p.wordsOf(q.Customer), shown); err != nil {
+		return DevicesAnswer{}, fmt.Errorf("read devices: %w", err)
 	}
 	return answer, nil
+}
+
+// deviceRows opens the devices' names.
+func deviceRows(ctx context.Context, words *opener, views []domain.DeviceView) ([]DeviceRow, error) {
+	rows := make([]DeviceRow, len(views))
+	for i, v := range views {
+		rows[i].DeviceView = v
+		var err error
+		if rows[i].Name, rows[i].NameErased, err = words.open(ctx, v.Name); err != nil {
+			return nil, err
+		}
+		rows[i].DeviceView.Name = ""
+	}
+	return rows, nil
 }

@@ -54,15 +54,23 @@ func (h ExceptionsHandler) Handle(ctx context.Context, q Exceptions) (Exceptions
 	if err != nil {
 		return ExceptionsAnswer{}, err
 	}
-	answer := ExceptionsAnswer{Made: b.Made, At: b.at, Exceptions: make([]ExceptionRow, len(shown)), NextCursor: next}
-	words := h.p.wordsOf(q.Customer)
-	for i, v := range shown {
-		row := ExceptionRow{ExceptionView: v}
-		if row.Words, row.WordsErased, err = words.open(ctx, v.Reason.Text); err != nil {
-			return ExceptionsAnswer{}, fmt.Errorf("read exceptions: %w", err)
-		}
-		row.Reason.Text = ""
-		answer.Exceptions[i] = row
+	answer := ExceptionsAnswer{Made: b.Made, At: b.at, NextCursor: next}
+	if answer.Exceptions, err = exceptionRows(ctx, h.p.wordsOf(q.Customer), shown); err != nil {
+		return ExceptionsAnswer{}, fmt.Errorf("read exceptions: %w", err)
 	}
 	return answer, nil
+}
+
+// exceptionRows opens the words of the reasons.
+func exceptionRows(ctx context.Context, words *opener, views []domain.ExceptionView) ([]ExceptionRow, error) {
+	rows := make([]ExceptionRow, len(views))
+	for i, v := range views {
+		rows[i].ExceptionView = v
+		var err error
+		if rows[i].Words, rows[i].WordsErased, err = words.open(ctx, v.Reason.Text); err != nil {
+			return nil, err
+		}
+		rows[i].Reason.Text = ""
+	}
+	return rows, nil
 }

@@ -24,12 +24,12 @@ type StateAnswer struct {
 	State StateView `json:"state"`
 }
 
-// StateView is everything that is shown of a state. Personal words stay sealed in it.
+// StateView is everything that is shown of a state.
 type StateView struct {
-	Summary    domain.Summary         `json:"customer"`
-	Devices    []domain.DeviceView    `json:"devices"`
-	Licenses   []domain.LicenseView   `json:"licenses"`
-	Exceptions []domain.ExceptionView `json:"exceptions"`
+	Summary    domain.Summary       `json:"customer"`
+	Devices    []DeviceRow          `json:"devices"`
+	Licenses   []domain.LicenseView `json:"licenses"`
+	Exceptions []ExceptionRow       `json:"exceptions"`
 }
 
 // StateHandler answers State.
@@ -47,14 +47,15 @@ func (h StateHandler) Handle(ctx context.Context, q State) (StateAnswer, error) 
 	if err != nil {
 		return StateAnswer{}, fmt.Errorf("read state: %w", renamed(err, "at", "as_of"))
 	}
-	return StateAnswer{Made: b.Made, AsOf: b.at, State: viewOf(b)}, nil
-}
-
-func viewOf(b books) StateView {
-	return StateView{
-		Summary: b.customer.Summary(b.ref, b.at), Devices: b.customer.Devices(b.ref, b.at),
-		Licenses: b.customer.Licenses(b.ref, b.at), Exceptions: b.customer.Exceptions(b.at),
+	view := StateView{Summary: b.customer.Summary(b.ref, b.at), Licenses: b.customer.Licenses(b.ref, b.at)}
+	words := h.p.wordsOf(q.Customer)
+	if view.Devices, err = deviceRows(ctx, words, b.customer.Devices(b.ref, b.at)); err != nil {
+		return StateAnswer{}, fmt.Errorf("read state: %w", err)
 	}
+	if view.Exceptions, err = exceptionRows(ctx, words, b.customer.Exceptions(b.at)); err != nil {
+		return StateAnswer{}, fmt.Errorf("read state: %w", err)
+	}
+	return StateAnswer{Made: b.Made, AsOf: b.at, State: view}, nil
 }
 
 // renamed gives a bad parameter the name that the caller knows it by.

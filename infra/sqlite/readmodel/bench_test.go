@@ -4,7 +4,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -61,16 +60,14 @@ func drain[T projector.Tx, S benchStore[T]](b *testing.B, name string, p project
 		if err != nil {
 			b.Fatal(err)
 		}
-		events, bytes, peak := 0, int64(0), uint64(0)
+		events, bytes := 0, int64(0)
 		for b.Loop() {
 			path := filepath.Join(b.TempDir(), name+".db")
 			store, err := open(b.Context(), path)
 			if err != nil {
 				b.Fatal(err)
 			}
-			n, most := drainInto(b, store, p, entries)
-			events += n
-			peak = max(peak, most)
+			events += drainInto(b, store, p, entries, 4096)
 			if err := store.Close(); err != nil {
 				b.Fatal(err)
 			}
@@ -80,19 +77,15 @@ func drain[T projector.Tx, S benchStore[T]](b *testing.B, name string, p project
 		}
 		b.ReportMetric(float64(events)/b.Elapsed().Seconds(), "events/s")
 		b.ReportMetric(float64(bytes)/float64(events/b.N), "bytes/event")
-		b.ReportMetric(float64(peak)/(1<<20), "peak-MiB")
 	})
 }
 
-// drainInto applies entries, and returns the number of events and how much the heap grew at most.
-func drainInto[T projector.Tx](b *testing.B, store projector.Store[T], p projector.Projection[T], entries []domain.Entry) (events int, peak uint64) {
+// drainInto applies entries, about most events a transaction, and returns the number of events.
+func drainInto[T projector.Tx](b *testing.B, store projector.Store[T], p projector.Projection[T], entries []domain.Entry, most int) (events int) {
 	b.Helper()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	before := m.HeapAlloc
 	for len(entries) > 0 {
 		n, size := 0, 0
-		for n < len(entries) && entries[n].Shard == entries[0].Shard && (n == 0 || size+len(entries[n].Events) <= 4096) {
+		for n < len(entries) && entries[n].Shard == entries[0].Shard && (n == 0 || size+len(entries[n].Events) <= most) {
 			size += len(entries[n].Events)
 			n++
 		}
@@ -100,12 +93,46 @@ func drainInto[T projector.Tx](b *testing.B, store projector.Store[T], p project
 			b.Fatal(err)
 		}
 		events, entries = events+size, entries[n:]
-		runtime.ReadMemStats(&m)
-		if m.HeapAlloc > before {
-			peak = max(peak, m.HeapAlloc-before)
-		}
 	}
-	return events, peak
+	return events
+}
+
+// BenchmarkLive applies entries one by one, each in its own transaction, to a read model that already holds the backlog:
+// how long it takes from an entry to its rows.
+func BenchmarkLive(b *testing.B) {
+	pseudonyms := query.NewPseudonyms([]byte("key"))
+	live(b, projector.Customers{}, func(ctx context.Context, path string) (*readmodel.Customers, error) {
+		return readmodel.OpenCustomers(ctx, path, pseudonyms)
+	})
+	live(b, projector.Timeline{}, readmodel.OpenTimeline)
+	live(b, projector.Denials{}, readmodel.OpenDenials)
+	live(b, projector.Analytics{}, readmodel.OpenAnalytics)
+	live(b, projector.Search{}, readmodel.OpenSearch)
+}
+
+func live[T projector.Tx, S benchStore[T]](b *testing.B, p projector.Projection[T], open func(context.Context, string) (S, error)) {
+	b.Run(p.Name(), func(b *testing.B) {
+		entries, err := backlog()
+		if err != nil {
+			b.Fatal(err)
+		}
+		const held = 1000 // for the measurement
+		store := filledForBench(b, entries[:len(entries)-held], p, open)
+		next := entries[len(entries)-held:]
+		slowest := time.Duration(0)
+		for b.Loop() {
+			if len(next) == 0 {
+				b.Fatal("more than a thousand entries are wanted; run with -benchtime=1000x at most")
+			}
+			began := time.Now()
+			if err := conformance.ApplyEntries(b.Context(), store, p, next[:1]); err != nil {
+				b.Fatal(err)
+			}
+			slowest = max(slowest, time.Since(began))
+			next = next[1:]
+		}
+		b.ReportMetric(float64(slowest.Microseconds())/1000, "max-ms")
+	})
 }
 
 // BenchmarkQuery asks the read models of the backlog.
@@ -188,6 +215,6 @@ func filledForBench[T projector.Tx, S benchStore[T]](b *testing.B, entries []dom
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = store.Close() })
-	drainInto(b, store, p, entries)
+	drainInto(b, store, p, entries, 4096)
 	return store
 }
