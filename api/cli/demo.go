@@ -110,17 +110,17 @@ func (d demoCommand) introduce(r *run, system System, url string) {
 	fmt.Fprintf(out, `
 Try, in another terminal (paste the tokens above first)
   1. Why may this customer not download one more film?
-     curl -s -H "Authorization: Bearer $SUPPORT" '%s/v1/customers/%s/explain?title_id=%s&device_id=%s'
+     curl -s -H "Authorization: Bearer $SUPPORT" '%s/v1/customers/%s/explain?title_id=%s&device_id=%s&device_type=%s'
   2. What was refused lately, and how often for which reason?
      curl -s -H "Authorization: Bearer $ANALYST" '%s/v1/analytics/denials?group_by=code&interval=month'
   3. Everything that ever happened to this customer
      curl -s -H "Authorization: Bearer $SUPPORT" '%s/v1/customers/%s/timeline'
 
 Stop with Ctrl-C; the data stays in %s.
-`, url, example.customer, example.title, example.device, url, url, example.customer, r.config.Data)
+`, url, example.customer, example.title, example.device, example.deviceType, url, url, example.customer, r.config.Data)
 }
 
-type demoExample struct{ customer, title, device string }
+type demoExample struct{ customer, title, device, deviceType string }
 
 // example finds a customer who would be refused now, by asking the rules about those who were refused lately.
 func (d demoCommand) example(ctx context.Context, system System) demoExample {
@@ -142,9 +142,13 @@ func (d demoCommand) example(ctx context.Context, system System) demoExample {
 		if last == nil || last.Command != "acquire" {
 			continue
 		}
-		best = demoExample{customer: customer, title: last.TitleID, device: last.DeviceID}
-		verdict, err := system.Commands().Explain(ctx, explainRequest(best))
-		if err == nil && verdict.Decision.Outcome == domain.OutcomeRefuse && len(verdict.Decision.Remedies) > 0 {
+		asked := demoExample{customer: customer, title: last.TitleID, device: last.DeviceID, deviceType: last.DeviceType}
+		explained, err := system.Commands().Explain(ctx, explainRequest(asked))
+		if err != nil || explained.Decision.Outcome != domain.OutcomeRefuse {
+			continue
+		}
+		best = asked
+		if len(explained.Decision.Remedies) > 0 {
 			return best
 		}
 	}

@@ -114,7 +114,7 @@ func printDecision(w io.Writer, d *domain.Decision) error {
 func explainRequest(of demoExample) command.ExplainRequest {
 	return command.ExplainRequest{
 		Customer: of.customer, Actor: domain.Actor{ID: "command-line", Role: domain.RoleOperator},
-		Acquire: &domain.AcquireRequest{DeviceID: of.device, TitleID: of.title, Maturity: "adult", Trigger: domain.TriggerUser},
+		Acquire: &domain.AcquireRequest{DeviceID: of.device, DeviceType: of.deviceType, TitleID: of.title, Maturity: "adult", Trigger: domain.TriggerUser},
 	}
 }
 
