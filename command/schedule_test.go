@@ -157,7 +157,7 @@ func (w *schedule) begin(i int) error {
 		log = b
 	}
 	writer, err := command.NewWriter(command.WriterConfig{
-		Name: p.name, SnapshotEvery: 2 + w.random.IntN(4), RecentBytes: 1 + w.random.IntN(10_000), CacheBytes: 1 + w.random.IntN(3_000),
+		Name: p.name, SnapshotEvery: 2 + w.random.IntN(4), RecentBytes: 1 + w.random.IntN(10_000), CacheBytes: 1 + w.random.IntN(6_000), HotBytes: w.random.IntN(1_500),
 		ConcurrentLoads: 1 + w.random.IntN(2), MaxDeriveEvents: 5 + w.random.IntN(50), DeriveBatchBytes: 1 + w.random.IntN(200), BatchBytes: 20 + w.random.IntN(200),
 	}, command.WriterPorts{
 		Log: log, Histories: p.conn, Snapshots: p.conn, Folding: conformance.TallyFolding(),

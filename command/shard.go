@@ -60,11 +60,10 @@ type shard struct {
 	pace       pace
 
 	// Streams in memory.
-	streams    map[domain.StreamID]*stream
-	newest     *stream // of the ring of loaded streams, in order of use
-	cacheBytes int
-	toLoad     []*stream
-	loading    []*stream // loads that have begun
+	streams   map[domain.StreamID]*stream
+	hot, cold ring // of the loaded streams: those ready to be decided on, and those kept encoded
+	toLoad    []*stream
+	loading   []*stream // loads that have begun
 
 	// Histories and snapshots.
 	derived  uint64
@@ -196,7 +195,8 @@ const (
 // stream is a stream in the shard's memory, or on its way there.
 type stream struct {
 	id         domain.StreamID
-	folded     *folded // nil while it is loaded
+	folded     *folded   // nil while it is loaded, or frozen
+	frozen     *Snapshot // in its place, for a stream that nobody has asked for lately
 	loading    bool
 	reloads    int
 	through    uint64     // entry up to which the load goes
@@ -208,6 +208,7 @@ type stream struct {
 	unanswered int
 	bad        error // an event can't be folded: nothing is decided here any more
 
+	in           *ring // nil: not loaded
 	newer, older *stream
 }
 
@@ -347,6 +348,10 @@ func (s *shard) follow(e *domain.Entry) error {
 	for i := range e.Events {
 		ev := &e.Events[i]
 		st := s.streams[ev.Stream]
+		if st != nil && st.frozen != nil { // out of date, and nobody waits for it
+			s.drop(st)
+			continue
+		}
 		if st == nil || st.folded == nil || st.bad != nil || ev.Seq <= st.folded.seq {
 			continue
 		}
@@ -796,6 +801,9 @@ func (s *shard) stop(err error) {
 
 // close stops gathering. What is in flight is settled.
 func (s *shard) close() {
+	if !s.closing && s.ended == nil {
+		s.keepAll()
+	}
 	s.closing = true
 	s.end(ErrClosed)
 }

@@ -35,17 +35,18 @@ type eventsRequest struct {
 	commandID string // only those of that command; empty: all
 }
 
-// use finds a stream, or makes room for one.
+// use finds a stream, or makes room for one. A frozen one is thawed.
 func (s *shard) use(id domain.StreamID) *stream {
 	st := s.streams[id]
-	if st == nil {
+	switch {
+	case st == nil:
 		st = &stream{id: id}
 		s.streams[id] = st
-		return st
-	}
-	if st.newer != nil {
-		s.unlink(st)
-		s.link(st)
+	case st.frozen != nil:
+		s.thaw(st)
+	case st.in != nil:
+		st.in.remove(st)
+		s.hot.push(st)
 	}
 	return st
 }
@@ -104,7 +105,7 @@ func (s *shard) loaded(st *stream, through uint64, l loadedStream, err error) {
 		return
 	}
 	st.folded, st.saved = l.folded, l.saved
-	s.link(st)
+	s.hot.push(st)
 	s.weigh(st)
 	s.snapshot(st)
 	for _, p := range waiting {
@@ -120,7 +121,7 @@ func (s *shard) unloadable(st *stream, err error) {
 		s.stop(err)
 	case unfoldable(err):
 		s.spoil(st, err)
-		s.link(st)
+		s.hot.push(st)
 		s.weigh(st)
 	default:
 		s.logger.Warn("stream not loaded", "shard", s.number, "error", err.Error())
@@ -151,86 +152,195 @@ func (s *shard) foldSince(through uint64, f *folded, id domain.StreamID) error {
 
 // weigh takes note of a stream's size in memory.
 func (s *shard) weigh(st *stream) {
-	s.cacheBytes -= st.bytes
+	st.in.bytes -= st.bytes
 	st.bytes = 512 + len(st.id)
-	if st.folded != nil {
+	switch {
+	case st.frozen != nil:
+		st.bytes += cap(st.frozen.Data)
+	case st.folded != nil:
 		st.bytes += st.folded.size()
 	}
-	s.cacheBytes += st.bytes
+	st.in.bytes += st.bytes
 }
 
-// evict lets go of the streams that were not used for longest, until the others fit.
+// A stream that nobody has asked for lately is frozen: its state is kept as a snapshot would keep it. That is a
+// fraction of the size, and one piece of memory without pointers, so that the garbage collector's work follows what is
+// busy and not what is kept. Thawing costs a fraction of a load.
+
+// evict freezes the streams that were not used for longest, until the others fit, and lets go of the coldest.
 func (s *shard) evict() {
-	if s.newest == nil {
-		return
-	}
-	for st := s.newest.newer; s.cacheBytes > s.cfg.CacheBytes && st != s.newest; { // the newest's newer is the oldest
-		next := st.newer
+	for st := s.hot.oldest(); st != nil && s.hot.bytes > s.cfg.HotBytes; {
+		next := s.hot.after(st)
 		if st.unanswered == 0 && st.flight == nil && st.open == nil {
-			if st.bad != nil {
-				s.figures.badStreams.Add(-1)
-			}
-			s.unlink(st)
-			s.cacheBytes -= st.bytes
-			delete(s.streams, st.id)
+			s.freeze(st)
 		}
 		st = next
 	}
+	for st := s.cold.oldest(); st != nil && s.hot.bytes+s.cold.bytes > s.cfg.CacheBytes; st = s.cold.oldest() {
+		s.keep(st)
+		s.drop(st)
+	}
 }
 
-// link makes a stream the newest of the ring.
-func (s *shard) link(st *stream) {
-	if s.newest == nil {
+func (s *shard) freeze(st *stream) {
+	if st.bad != nil {
+		s.figures.badStreams.Add(-1)
+		s.drop(st)
+		return
+	}
+	snapshot, ok := s.picture(st)
+	if !ok {
+		s.drop(st)
+		return
+	}
+	snapshot.Data = append(make([]byte, 0, len(snapshot.Data)), snapshot.Data...)
+	s.hot.remove(st)
+	st.frozen, st.folded = &snapshot, nil
+	s.cold.push(st)
+	s.weigh(st)
+}
+
+func (s *shard) thaw(st *stream) {
+	s.cold.remove(st)
+	f, err := restore(st.frozen, &s.folding)
+	st.frozen = nil
+	if err != nil { // it is loaded, as if it had not been here
+		s.logger.Error("state not thawed", "shard", s.number, "error", err.Error())
+		st.bytes, st.saved = 0, 0
+		return
+	}
+	st.folded = f
+	s.hot.push(st)
+	s.weigh(st)
+}
+
+// drop lets go of a stream.
+func (s *shard) drop(st *stream) {
+	st.in.remove(st)
+	delete(s.streams, st.id)
+}
+
+// ring holds streams in order of use.
+type ring struct {
+	newest *stream
+	bytes  int
+}
+
+func (r *ring) oldest() *stream {
+	if r.newest == nil {
+		return nil
+	}
+	return r.newest.newer
+}
+
+// after is the next newer stream, nil after the newest.
+func (r *ring) after(st *stream) *stream {
+	if st == r.newest {
+		return nil
+	}
+	return st.newer
+}
+
+// push makes a stream the newest.
+func (r *ring) push(st *stream) {
+	if r.newest == nil {
 		st.newer, st.older = st, st
 	} else {
-		oldest := s.newest.newer
-		st.older, st.newer = s.newest, oldest
-		s.newest.newer, oldest.older = st, st
+		oldest := r.newest.newer
+		st.older, st.newer = r.newest, oldest
+		r.newest.newer, oldest.older = st, st
 	}
-	s.newest = st
+	r.newest = st
+	r.bytes += st.bytes
+	st.in = r
 }
 
-func (s *shard) unlink(st *stream) {
+func (r *ring) remove(st *stream) {
 	if st.newer == st {
-		s.newest = nil
+		r.newest = nil
 	} else {
 		st.older.newer, st.newer.older = st.newer, st.older
-		if s.newest == st {
-			s.newest = st.older
+		if r.newest == st {
+			r.newest = st.older
 		}
 	}
-	st.newer, st.older = nil, nil
+	r.bytes -= st.bytes
+	st.newer, st.older, st.in = nil, nil, nil
 }
 
 // snapshot has a snapshot of a stream saved, when enough has happened since the last one.
 func (s *shard) snapshot(st *stream) {
-	f := st.folded
-	if f.seq < st.saved+uint64(s.cfg.SnapshotEvery) {
+	if st.folded.seq < st.saved+uint64(s.cfg.SnapshotEvery) {
 		return
 	}
-	st.saved = f.seq
-	var snapshot Snapshot
-	err := guarded(func() (err error) {
-		snapshot, err = f.snapshot(st.id, s.folding.Version)
-		return err
-	})
-	if err != nil {
-		s.logger.Error("snapshot not made", "shard", s.number, "error", err.Error())
+	snapshot, ok := s.picture(st)
+	st.saved = st.folded.seq // or it would be tried again with each event
+	if !ok {
 		return
 	}
 	s.unsaved = append(s.unsaved, snapshot)
 	s.save()
 }
 
-const maxUnsaved = 256 // snapshots that wait while others are saved; more are not made, which costs later loads only
+// keep has a snapshot of a stream saved that leaves memory, unless its next load will have little to fold.
+func (s *shard) keep(st *stream) {
+	if st.seqKept() < st.saved+uint64(max(1, s.cfg.SnapshotEvery/leavingFraction)) {
+		return
+	}
+	if snapshot, ok := s.picture(st); ok {
+		st.saved = snapshot.Seq
+		s.unsaved = append(s.unsaved, snapshot)
+		s.save()
+	}
+}
+
+// leavingFraction of SnapshotEvery is what a stream that leaves memory may be ahead of its snapshot.
+const leavingFraction = 4
+
+// keepAll keeps every stream, because the process ends.
+func (s *shard) keepAll() {
+	for _, r := range [...]*ring{&s.cold, &s.hot} {
+		for st := r.oldest(); st != nil; st = r.after(st) {
+			if st.bad == nil {
+				s.keep(st)
+			}
+		}
+	}
+}
+
+func (st *stream) seqKept() uint64 {
+	if st.frozen != nil {
+		return st.frozen.Seq
+	}
+	return st.folded.seq
+}
+
+// picture is the snapshot of a loaded stream as it is now.
+func (s *shard) picture(st *stream) (snapshot Snapshot, ok bool) {
+	if st.frozen != nil {
+		return *st.frozen, true
+	}
+	err := guarded(func() (err error) {
+		snapshot, err = st.folded.snapshot(st.id, s.folding.Version)
+		return err
+	})
+	if err != nil {
+		s.logger.Error("snapshot not made", "shard", s.number, "error", err.Error())
+		return Snapshot{}, false
+	}
+	return snapshot, true
+}
+
+const maxUnsaved = 256 // snapshots that wait while others are saved, until the process ends; more are forgotten, which costs later loads only
 
 func (s *shard) save() {
 	if s.saving || len(s.unsaved) == 0 {
 		return
 	}
 	s.saving = true
-	s.do(saveTask{snapshots: s.unsaved})
-	s.unsaved = nil
+	n := min(len(s.unsaved), maxUnsaved)
+	s.do(saveTask{snapshots: s.unsaved[:n:n]})
+	s.unsaved = s.unsaved[n:]
 }
 
 // saved is told what came of saving snapshots. A failure costs the next load time, and nothing else.
@@ -239,7 +349,7 @@ func (s *shard) saved(err error) {
 	if err != nil {
 		s.logger.Warn("snapshots not saved", "shard", s.number, "error", err.Error())
 	}
-	if len(s.unsaved) > maxUnsaved {
+	if len(s.unsaved) > maxUnsaved && !s.closing {
 		s.unsaved = s.unsaved[len(s.unsaved)-maxUnsaved:]
 	}
 	s.save()

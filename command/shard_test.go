@@ -81,31 +81,26 @@ func TestStreamsAreKeptInOrderOfUse(t *testing.T) {
 		}
 		switch {
 		case at < 0:
-			s.link(st)
+			st.bytes = 1
+			s.hot.push(st)
 		case random.IntN(3) == 0:
-			s.unlink(st)
-			delete(s.streams, id)
-			checkRing(t, s, want)
+			s.drop(st)
+			checkRing(t, &s.hot, want)
 			continue
 		}
 		want = append(want, id)
-		checkRing(t, s, want)
+		checkRing(t, &s.hot, want)
 	}
 }
 
-func checkRing(t *testing.T, s *shard, want []domain.StreamID) {
+func checkRing(t *testing.T, r *ring, want []domain.StreamID) {
 	t.Helper()
 	var got []domain.StreamID
-	if s.newest != nil {
-		for st := s.newest.newer; ; st = st.newer {
-			got = append(got, st.id)
-			if st == s.newest {
-				break
-			}
-		}
+	for st := r.oldest(); st != nil; st = r.after(st) {
+		got = append(got, st.id)
 	}
-	if !slices.Equal(got, want) {
-		t.Fatalf("the ring is %v, want %v", got, want)
+	if !slices.Equal(got, want) || r.bytes != len(want) {
+		t.Fatalf("the ring is %v (%d bytes), want %v", got, r.bytes, want)
 	}
 }
 

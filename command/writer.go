@@ -76,7 +76,8 @@ type WriterConfig struct {
 	QueuePerShard    int // submissions that may wait in a shard; more are refused with ErrOverloaded. Default 8192
 	QueuePerStream   int // submissions that may wait for one stream. Default 64
 	BatchBytes       int // payloads of one batch, unless one command is larger. Default TargetBatchBytes
-	CacheBytes       int // of folded states in memory, per shard. Default 128 MiB
+	CacheBytes       int // of states in memory, per shard. Default 128 MiB
+	HotBytes         int // of which ready to be decided on, and not frozen. Default an eighth of CacheBytes
 	RecentBytes      int // of entries kept in memory per shard until they are derived and no load needs them. Default 32 MiB
 	ConcurrentLoads  int // streams loaded at the same time, per shard. Default 16
 	SnapshotEvery    int // events of a stream between snapshots. Default 200
@@ -104,6 +105,7 @@ func (c WriterConfig) withDefaults() WriterConfig {
 	orDefault(&c.QueuePerStream, 64)
 	orDefault(&c.BatchBytes, TargetBatchBytes)
 	orDefault(&c.CacheBytes, 128<<20)
+	orDefault(&c.HotBytes, c.CacheBytes/8)
 	orDefault(&c.RecentBytes, 32<<20)
 	orDefault(&c.ConcurrentLoads, 16)
 	orDefault(&c.SnapshotEvery, 200)
@@ -136,7 +138,7 @@ func (c WriterConfig) check() error {
 	wrong(c.Name == "", "Name is missing")
 	wrong(c.Shards < 1, "Shards is less than 1")
 	wrong(c.QueuePerShard < 1 || c.QueuePerStream < 1, "a queue holds less than 1")
-	wrong(c.BatchBytes < 1 || c.CacheBytes < 1 || c.RecentBytes < 1 || c.DeriveBatchBytes < 1, "a byte limit is less than 1")
+	wrong(c.BatchBytes < 1 || c.CacheBytes < 1 || c.HotBytes < 0 || c.RecentBytes < 1 || c.DeriveBatchBytes < 1, "a byte limit is less than 1")
 	wrong(c.ConcurrentLoads < 1, "ConcurrentLoads is less than 1")
 	wrong(c.SnapshotEvery < 1, "SnapshotEvery is less than 1")
 	wrong(c.PublishQueue < 1, "PublishQueue is less than 1")

@@ -161,7 +161,7 @@ func classify(err error) int {
 // gauges shows where the shard stands.
 func (f *shardFigures) gauges(s *shard) {
 	f.queue.Set(float64(s.unanswered))
-	f.cacheBytes.Set(float64(s.cacheBytes))
+	f.cacheBytes.Set(float64(s.hot.bytes + s.cold.bytes))
 	f.deriveLag.Set(float64(s.lagging))
 	f.heldGauge.Set(oneIf(s.held()))
 	f.stoppedNow.Set(oneIf(f.stopped.Load()))

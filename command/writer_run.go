@@ -231,7 +231,7 @@ func (w *Writer) Status(ctx context.Context) ([]ShardStatus, error) {
 func (s *shard) status() ShardStatus {
 	status := ShardStatus{
 		Shard: s.number, Head: s.head, Derived: s.derived, Underived: s.lagging, Operation: s.op.String(), Waiting: s.unanswered,
-		Streams: len(s.streams), CacheBytes: s.cacheBytes,
+		Streams: len(s.streams), CacheBytes: s.hot.bytes + s.cold.bytes,
 	}
 	if s.ended != nil {
 		status.StoppedReason = s.ended.Error()

@@ -639,6 +639,35 @@ func TestSnapshotsThatAreDamagedOrOfAnotherFoldAreNotUsed(t *testing.T) {
 	}
 }
 
+func TestWhoLeavesMemoryFarAheadOfItsSnapshotIsKept(t *testing.T) {
+	t.Parallel()
+	store := memory.NewStore()
+	w := newTallies(t, store, func(cfg *command.WriterConfig, _ *command.WriterPorts) { cfg.SnapshotEvery, cfg.HotBytes = 400, 1 })
+	for i := range 300 { // more than are saved at once
+		stream := domain.CustomerStream(fmt.Sprint(i))
+		for range 100 {
+			w.add(t, stream, tallyID())
+		}
+	}
+	for range 99 {
+		w.add(t, "customer/short", tallyID())
+	}
+	if err := w.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 300 {
+		if kept, ok := store.Snapshot(domain.CustomerStream(fmt.Sprint(i))); !ok || kept.Seq != 100 {
+			t.Fatalf("stream %d: snapshot %d, %v", i, kept.Seq, ok)
+		}
+	}
+	if _, ok := store.Snapshot("customer/short"); ok {
+		t.Fatal("a stream with little to fold was kept too")
+	}
+	if got := newTallies(t, store).sum(t, "customer/7"); got != 100 {
+		t.Fatalf("the sum after the snapshot is %d", got)
+	}
+}
+
 func TestStatesInMemoryStayWithinTheirLimit(t *testing.T) {
 	t.Parallel()
 	const limit = 20_000

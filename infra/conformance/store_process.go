@@ -29,7 +29,7 @@ type setting func(*command.WriterConfig, *command.WriterPorts)
 func start(t *testing.T, name string, ports Ports, settings ...setting) *process {
 	t.Helper()
 	p := &process{wire: &wire{ports: ports}, bus: &bus{}}
-	cfg := command.WriterConfig{Name: name, BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond}
+	cfg := command.WriterConfig{Name: name, BackoffMin: time.Millisecond, BackoffMax: 20 * time.Millisecond, HotBytes: 1} // idle states are frozen at once
 	with := command.WriterPorts{
 		Log: p.wire, Histories: p.wire, Snapshots: p.wire, Bus: p.bus, Folding: TallyFolding(),
 		Reference: func(context.Context) (domain.Reference, error) { return NoReference{}, nil },
