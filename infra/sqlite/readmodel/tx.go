@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"time"
 
@@ -192,6 +193,7 @@ func (t *tx) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 	if t.over {
 		return nil, fmt.Errorf("read model %s: the transaction on shard %d is over", t.f.model, t.shard)
 	}
+	runtime.Gosched() // between statements, commands come first
 	s := t.f.stmts[text]
 	if s == nil {
 		var err error
