@@ -46,12 +46,12 @@ func envInt(name string, otherwise int) int {
 	return otherwise
 }
 
-func openFigure(b *testing.B, dir string) *Embedded {
+func openFigure(b *testing.B, dir string) *System {
 	b.Helper()
 	return openFigureAt(b, dir, nil)
 }
 
-func openFigureAt(b *testing.B, dir string, clock command.Clock) *Embedded {
+func openFigureAt(b *testing.B, dir string, clock command.Clock) *System {
 	b.Helper()
 	c, err := config.Load(config.Sources{Flags: map[string]string{"data": dir, "listen": "127.0.0.1:0"}})
 	if err != nil {
@@ -64,7 +64,7 @@ func openFigureAt(b *testing.B, dir string, clock command.Clock) *Embedded {
 	return s
 }
 
-func closeFigure(b *testing.B, s *Embedded) {
+func closeFigure(b *testing.B, s *System) {
 	b.Helper()
 	if err := s.Close(context.WithoutCancel(b.Context())); err != nil {
 		b.Fatal(err)
@@ -73,7 +73,7 @@ func closeFigure(b *testing.B, s *Embedded) {
 
 // crowd are customers who acquire and give back, each a sequence of its own.
 type crowd struct {
-	system *Embedded
+	system *System
 	titles []string
 	ids    []string
 	events atomic.Int64
@@ -81,7 +81,7 @@ type crowd struct {
 	clock  command.Clock
 }
 
-func newCrowd(b *testing.B, s *Embedded, prefix string, customers int) *crowd {
+func newCrowd(b *testing.B, s *System, prefix string, customers int) *crowd {
 	b.Helper()
 	c := &crowd{system: s, clock: s.clock}
 	for title := range s.catalogue.Catalogue().All {
@@ -255,7 +255,7 @@ func bareRows(b *testing.B, rows []domain.Event, d time.Duration) (float64, *sim
 	return float64(n) / time.Since(begin).Seconds(), latency
 }
 
-func someEvents(b *testing.B, s *Embedded, most int) []domain.Event {
+func someEvents(b *testing.B, s *System, most int) []domain.Event {
 	b.Helper()
 	var events []domain.Event
 	head, err := s.log.Head(b.Context(), 1)
@@ -308,7 +308,7 @@ func BenchmarkFigureCommands(b *testing.B) {
 	}
 }
 
-func startProjectors(b *testing.B, s *Embedded) (stop func()) {
+func startProjectors(b *testing.B, s *System) (stop func()) {
 	b.Helper()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(b.Context()))
 	if err := s.startTransport(ctx); err != nil {
@@ -546,7 +546,7 @@ func reached(statuses []projector.ShardStatus, heads map[int]domain.Head) bool {
 	return !slices.ContainsFunc(statuses, func(st projector.ShardStatus) bool { return st.Applied.Index < heads[st.Shard].Index })
 }
 
-func countEvents(b *testing.B, s *Embedded) int64 {
+func countEvents(b *testing.B, s *System) int64 {
 	b.Helper()
 	var n int64
 	for from := uint64(1); ; {

@@ -28,7 +28,7 @@ type models struct {
 }
 
 // openModels opens the read models and makes a consumer for each.
-func (s *Embedded) openModels(ctx context.Context) (err error) {
+func (s *System) openModels(ctx context.Context) (err error) {
 	dir := filepath.Join(s.config.Data, "read")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -77,7 +77,7 @@ func (s *Embedded) openModels(ctx context.Context) (err error) {
 
 // openModel opens a read model's file. One that an older program wrote, or another fold, is made anew: everything in
 // it comes from the log.
-func openModel[M interface{ Close() error }](ctx context.Context, s *Embedded, dir, name string, open func(context.Context, string) (M, error)) (M, error) {
+func openModel[M interface{ Close() error }](ctx context.Context, s *System, dir, name string, open func(context.Context, string) (M, error)) (M, error) {
 	path := filepath.Join(dir, name+".1.db")
 	m, err := open(ctx, path)
 	if errors.Is(err, readmodel.ErrStale) {
@@ -96,8 +96,8 @@ func openModel[M interface{ Close() error }](ctx context.Context, s *Embedded, d
 	return m, nil
 }
 
-func consume[T projector.Tx](s *Embedded, metrics *projector.Metrics, p projector.Projection[T], store projector.Store[T]) projector.Runner {
-	return projector.NewConsumer(projector.Config{Logger: s.logger, Turns: s.turns}, p, store, s.shared, s.log, s.shards(), s.clock, metrics)
+func consume[T projector.Tx](s *System, metrics *projector.Metrics, p projector.Projection[T], store projector.Store[T]) projector.Runner {
+	return projector.NewConsumer(projector.Config{Logger: s.logger, Turns: s.turns}, p, store, s.shared, s.log, s.layout.shards(), s.clock, metrics)
 }
 
 // impact tells command handlers whom a withdrawal or a policy would touch.

@@ -8,13 +8,12 @@ import (
 	"carryon/api/cli"
 	"carryon/command"
 	"carryon/domain"
-	"carryon/infra/vault"
 	"carryon/projector"
 	"carryon/query"
 )
 
 // openQueries wires the answering side.
-func (s *Embedded) openQueries(context.Context) error {
+func (s *System) openQueries() {
 	waiters := map[string]query.Waiter{}
 	for _, runner := range s.models.runners {
 		waiters[runner.Name()] = runner.Waiter()
@@ -27,11 +26,10 @@ func (s *Embedded) openQueries(context.Context) error {
 		Search: s.models.search, Reference: query.NewReferences(s.models.reference, catalogue), Waiters: waiters,
 		Books: s.books, Catalogue: catalogue, Control: control{s.models.runners},
 	})
-	return nil
 }
 
 // words opens personal words, in the query side's terms.
-type words struct{ vault *vault.Vault }
+type words struct{ vault command.Vault }
 
 // Open decrypts.
 func (w words) Open(ctx context.Context, customer string, sealed domain.Sealed) (string, error) {
@@ -93,23 +91,13 @@ func (c control) Retry(ctx context.Context, model string, stream domain.StreamID
 }
 
 // Audit compares log, histories and read models.
-func (s *Embedded) Audit(ctx context.Context, o cli.AuditOptions) (projector.AuditReport, error) {
+func (s *System) Audit(ctx context.Context, o cli.AuditOptions) (projector.AuditReport, error) {
 	m := s.models
 	return projector.Audit(ctx, projector.AuditTarget{
-		Log: s.log, Histories: s.log, Shards: s.shards(),
-		ShardOf: func(stream domain.StreamID) int { return command.ShardOf(stream, customerShards) },
+		Log: s.log, Histories: s.log, Shards: s.layout.shards(), ShardOf: s.layout.shardOf,
 		Models: []projector.AuditedStore{
 			{Name: "reference", Store: m.reference, Rows: m.reference}, {Name: "customers", Store: m.customers, Rows: m.customers}, {Name: "timeline", Store: m.timeline, Rows: m.timeline},
 			{Name: "denials", Store: m.denials, Rows: m.denials}, {Name: "analytics", Store: m.analytics, Rows: m.analytics}, {Name: "search", Store: m.search, Rows: m.search},
 		},
 	}, projector.AuditOptions{Sample: o.Sample, Seed: o.Seed, Progress: o.Progress})
-}
-
-// shards are the reference shard and the customers' shards.
-func (s *Embedded) shards() []int {
-	shards := make([]int, customerShards+1)
-	for i := range shards {
-		shards[i] = i
-	}
-	return shards
 }

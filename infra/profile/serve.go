@@ -10,35 +10,34 @@ import (
 	"carryon/api/commandapi"
 	"carryon/api/queryapi"
 	"carryon/api/web"
-	"carryon/infra/watermill"
 	"carryon/projector"
 )
 
 // startTransport subscribes the read models to what the writers publish.
-func (s *Embedded) startTransport(ctx context.Context) error {
-	t, err := watermill.NewInProcess(watermill.Config{Logger: s.logger}, s.shared, s.registry, s.models.runners...)
+func (s *System) startTransport(ctx context.Context) error {
+	t, err := s.outside.newTransport(s)
 	if err != nil {
 		return err
 	}
 	if err := t.Start(ctx); err != nil {
 		return err
 	}
-	s.transport.Store(t)
+	s.transport.Store(&t)
 	return nil
 }
 
 // stopTransport publishes what still waits and ends the subscriptions.
-func (s *Embedded) stopTransport() error {
+func (s *System) stopTransport() error {
 	t := s.transport.Swap(nil)
 	if t == nil {
 		return nil
 	}
-	return t.Close()
+	return (*t).Close()
 }
 
 // Serve runs the projectors and serves HTTP until ctx ends. Then, in order and bounded by the shutdown time: not ready,
 // no new connections, requests under way finish, the writers settle (Close), what was published is projected.
-func (s *Embedded) Serve(ctx context.Context, announce func(url string)) error {
+func (s *System) Serve(ctx context.Context, announce func(url string)) error {
 	handler, health, err := s.handler()
 	if err != nil {
 		return err
@@ -77,7 +76,7 @@ func (s *Embedded) Serve(ctx context.Context, announce func(url string)) error {
 }
 
 // handler is both APIs on one gateway, with health and metrics.
-func (s *Embedded) handler() (http.Handler, *web.Health, error) {
+func (s *System) handler() (http.Handler, *web.Health, error) {
 	health := &web.Health{Checks: s.checks()}
 	gateway := web.NewGateway(web.GatewayOptions{
 		Tokens: web.NewTokens(tokenKeys{s.keys.Tokens}, nil), Health: health, Logger: s.logger,
@@ -93,10 +92,10 @@ func (s *Embedded) handler() (http.Handler, *web.Health, error) {
 }
 
 // checks are the dependencies, and what each one's absence costs.
-func (s *Embedded) checks() []web.Check {
+func (s *System) checks() []web.Check {
 	checks := []web.Check{{
 		Name: "log", Costs: "no command is taken, nothing authoritative is answered",
-		Probe: func(ctx context.Context) error { _, err := s.log.Head(ctx, customerShards); return err },
+		Probe: func(ctx context.Context) error { _, err := s.log.Head(ctx, s.layout.customerShards); return err },
 	}, {
 		Name: "reference", Costs: "no command is taken: policies and withdrawals are too old",
 		Probe: func(ctx context.Context) error { _, err := s.reference.Reference(ctx); return err },

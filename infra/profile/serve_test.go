@@ -12,7 +12,7 @@ import (
 	"carryon/domain"
 )
 
-func openTest(t *testing.T, dir string) *Embedded {
+func openTest(t *testing.T, dir string) *System {
 	t.Helper()
 	c, err := config.Load(config.Sources{Flags: map[string]string{"data": dir, "listen": "127.0.0.1:0"}})
 	if err != nil {
