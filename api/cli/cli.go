@@ -56,7 +56,8 @@ type program struct {
 // sources and reports all mistakes at once.
 type Settings struct {
 	Data            string `group:"Settings" help:"Folder of everything that is kept (carryon-data)." placeholder:"DIR"`
-	Profile         string `group:"Settings" help:"embedded: SQLite and in-process messages." placeholder:"NAME"`
+	Keys            string `group:"Settings" help:"Folder of the keys, the same for all processes (in the data folder)." placeholder:"DIR"`
+	Profile         string `group:"Settings" help:"embedded (SQLite, in-process messages) or distributed (Cassandra, Kafka, Postgres, Elasticsearch)." placeholder:"NAME"`
 	Roles           string `group:"Settings" help:"What this process does: command, projector, query." placeholder:"LIST"`
 	Listen          string `group:"Settings" help:"host:port of the HTTP server (127.0.0.1:8080)." placeholder:"ADDR"`
 	LogLevel        string `group:"Settings" help:"debug, info, warn or error." placeholder:"LEVEL"`
@@ -71,6 +72,31 @@ type Settings struct {
 	CacheBytes      string `group:"Settings" help:"Memory for folded customers (268435456)." placeholder:"BYTES"`
 	SnapshotEvery   string `group:"Settings" help:"Events of a stream between two snapshots (100)." placeholder:"N"`
 	MaxInFlight     string `group:"Settings" help:"HTTP requests at once (1024)." placeholder:"N"`
+
+	Shards                    string `group:"Distributed" help:"Shards that customers are spread over, fixed when the event store is made (16)." placeholder:"N"`
+	InternalListen            string `group:"Distributed" help:"host:port where other processes hand commands over (127.0.0.1:0)." placeholder:"ADDR"`
+	InternalAddress           string `group:"Distributed" help:"host:port by which other processes reach this one." placeholder:"ADDR"`
+	Cassandra                 string `group:"Distributed" help:"host:port of some nodes (127.0.0.1:9042)." placeholder:"LIST"`
+	CassandraKeyspace         string `group:"Distributed" help:"Keyspace of the event store (carryon)." placeholder:"NAME"`
+	CassandraDatacenter       string `group:"Distributed" help:"Data centre of this process." placeholder:"NAME"`
+	CassandraReplication      string `group:"Distributed" help:"Replicas of a keyspace that is made (3)." placeholder:"N"`
+	CassandraUser             string `group:"Distributed" help:"User; empty: no authentication." placeholder:"NAME"`
+	CassandraPasswordFile     string `group:"Distributed" help:"File with the password." placeholder:"FILE"`
+	CassandraCaFile           string `group:"Distributed" help:"Authority of the certificates: TLS." placeholder:"FILE"`
+	Kafka                     string `group:"Distributed" help:"host:port of some brokers (127.0.0.1:9092)." placeholder:"LIST"`
+	KafkaTopic                string `group:"Distributed" help:"Topic of the entries (carryon)." placeholder:"NAME"`
+	KafkaUser                 string `group:"Distributed" help:"User; empty: no authentication." placeholder:"NAME"`
+	KafkaPasswordFile         string `group:"Distributed" help:"File with the password." placeholder:"FILE"`
+	KafkaMechanism            string `group:"Distributed" help:"plain, scram-sha-256 or scram-sha-512." placeholder:"NAME"`
+	KafkaCaFile               string `group:"Distributed" help:"Authority of the certificates: TLS." placeholder:"FILE"`
+	Postgres                  string `group:"Distributed" help:"URL of the read models' database, without a password." placeholder:"URL"`
+	PostgresPasswordFile      string `group:"Distributed" help:"File with the password." placeholder:"FILE"`
+	Elasticsearch             string `group:"Distributed" help:"URLs of some nodes (http://127.0.0.1:9200)." placeholder:"LIST"`
+	ElasticsearchPrefix       string `group:"Distributed" help:"What the names of the indices begin with (carryon)." placeholder:"NAME"`
+	ElasticsearchReplicas     string `group:"Distributed" help:"Copies of each index beside the first (1)." placeholder:"N"`
+	ElasticsearchUser         string `group:"Distributed" help:"User; empty: no authentication." placeholder:"NAME"`
+	ElasticsearchPasswordFile string `group:"Distributed" help:"File with the password." placeholder:"FILE"`
+	ElasticsearchCaFile       string `group:"Distributed" help:"Authority of the certificates." placeholder:"FILE"`
 }
 
 // given are the settings that were given as flags, by key.
@@ -115,7 +141,7 @@ func Main(ctx context.Context, args []string, wiring Wiring, s Streams) int {
 		kong.Writers(s.Out, s.Err),
 		kong.Exit(func(status int) { exit = status }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 100}),
-		kong.ExplicitGroups([]kong.Group{{Key: "Settings", Title: "Settings (also from the environment, as CARRYON_LISTEN, and from --config; `carryon config` prints all)"}}),
+		kong.ExplicitGroups([]kong.Group{{Key: "Settings", Title: "Settings (also from the environment, as CARRYON_LISTEN, and from --config; `carryon config` prints all)"}, {Key: "Distributed", Title: "Settings of the distributed profile"}}),
 		kong.UsageOnError(),
 	)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"slices"
 	"strconv"
@@ -20,7 +21,8 @@ import (
 // Config is the effective configuration of a process.
 type Config struct {
 	Data            string        // folder of everything that is kept
-	Profile         string        // embedded
+	Keys            string        // folder of the keys; empty: in Data
+	Profile         string        // embedded, distributed
 	Roles           []string      // command, projector, query
 	Listen          string        // host:port of the HTTP server
 	LogLevel        string        // debug, info, warn, error
@@ -36,7 +38,53 @@ type Config struct {
 	SnapshotEvery   int           // events of a stream between two snapshots
 	MaxInFlight     int           // HTTP requests at once
 
+	// The distributed profile only.
+	Shards          int    // of customers, fixed when the event store is made
+	InternalListen  string // host:port where other processes hand commands over
+	InternalAddress string // host:port by which they reach it; empty: as it listens
+	Cassandra       Cassandra
+	Kafka           Kafka
+	Postgres        Postgres
+	Elasticsearch   Elasticsearch
+
 	values map[string]value
+}
+
+// Cassandra is where the event store is.
+type Cassandra struct {
+	Hosts        []string // host or host:port
+	Keyspace     string
+	Datacenter   string // the local one; empty: the only one
+	Replication  int    // of a keyspace that is made
+	User         string
+	PasswordFile string
+	CAFile       string // not empty: TLS
+}
+
+// Kafka is what carries the entries.
+type Kafka struct {
+	Brokers      []string
+	Topic        string
+	User         string
+	PasswordFile string
+	Mechanism    string // plain, scram-sha-256, scram-sha-512
+	CAFile       string // not empty: TLS
+}
+
+// Postgres is where most read models are.
+type Postgres struct {
+	URL          string // without a password
+	PasswordFile string
+}
+
+// Elasticsearch is where the search read model is.
+type Elasticsearch struct {
+	Addresses    []string
+	Prefix       string // of the indices
+	Replicas     int
+	User         string
+	PasswordFile string
+	CAFile       string
 }
 
 type value struct{ text, source string }
@@ -48,6 +96,18 @@ type Setting struct {
 	Help    string // shape, unit, range
 	Secret  bool   // never printed
 	parse   func(*Config, string) error
+	hide    func(string) string // makes a wrong value fit to be shown; nil: it is
+}
+
+// shown is the value as it may be printed.
+func (s Setting) shown(text string) string {
+	switch {
+	case s.Secret && text != "":
+		return "(redacted)"
+	case s.hide != nil:
+		return s.hide(text)
+	}
+	return text
 }
 
 // Env is the environment variable of the setting.
@@ -59,9 +119,10 @@ func (s Setting) Env() string {
 func Settings() []Setting {
 	return []Setting{
 		{Key: "data", Default: "carryon-data", Help: "folder of everything that is kept", parse: func(c *Config, v string) error { c.Data = v; return notEmpty(v) }},
-		{Key: "profile", Default: "embedded", Help: "embedded: SQLite and in-process messages, one process", parse: func(c *Config, v string) error { c.Profile = v; return oneOf(v, "embedded") }},
-		{Key: "roles", Default: "command,projector,query", Help: "what this process does: command, projector, query, in any mix; the embedded profile needs all three", parse: parseRoles},
-		{Key: "listen", Default: "127.0.0.1:8080", Help: "host:port of the HTTP server; loopback unless you say otherwise; port 0 takes a free one", parse: parseListen},
+		{Key: "keys", Help: "folder of the keys that sign and wrap, the same for all processes; empty: keys in the data folder", parse: text(func(c *Config) *string { return &c.Keys })},
+		{Key: "profile", Default: ProfileEmbedded, Help: "embedded: SQLite and in-process messages, one process; distributed: Cassandra, Kafka, Postgres and Elasticsearch, any number of processes", parse: func(c *Config, v string) error { c.Profile = v; return oneOf(v, ProfileEmbedded, ProfileDistributed) }},
+		{Key: "roles", Default: "command,projector,query", Help: "what this process does: command, projector, query, in any mix and number; the embedded profile needs all three", parse: parseRoles},
+		{Key: "listen", Default: "127.0.0.1:8080", Help: "host:port of the HTTP server; loopback unless you say otherwise; port 0 takes a free one", parse: address(func(c *Config) *string { return &c.Listen })},
 		{Key: "log-level", Default: "info", Help: "debug, info, warn or error", parse: func(c *Config, v string) error { c.LogLevel = v; return oneOf(v, "debug", "info", "warn", "error") }},
 		{Key: "log-format", Default: "text", Help: "text or json", parse: func(c *Config, v string) error { c.LogFormat = v; return oneOf(v, "text", "json") }},
 		{Key: "master-key", Help: "base64 of the 32 bytes that wrap the customers' keys; empty: kept in the data folder", Secret: true, parse: func(c *Config, v string) error { c.MasterKey = v; return nil }},
@@ -74,8 +135,42 @@ func Settings() []Setting {
 		{Key: "cache-bytes", Default: "268435456", Help: "1048576 and more: memory for folded customers", parse: number(1<<20, 1<<40, func(c *Config, n int64) { c.CacheBytes = n })},
 		{Key: "snapshot-every", Default: "100", Help: "10 to 100000: events of a stream between two snapshots", parse: number(10, 100_000, func(c *Config, n int64) { c.SnapshotEvery = int(n) })},
 		{Key: "max-in-flight", Default: "1024", Help: "1 to 100000: HTTP requests at once; beyond, 503", parse: number(1, 100_000, func(c *Config, n int64) { c.MaxInFlight = int(n) })},
+
+		{Key: "shards", Default: "16", Help: "1 to 1024: shards that customers are spread over, fixed when the event store is made", parse: number(1, 1024, func(c *Config, n int64) { c.Shards = int(n) })},
+		{Key: "internal-listen", Default: "127.0.0.1:0", Help: "host:port where other processes hand commands over; port 0 takes a free one", parse: address(func(c *Config) *string { return &c.InternalListen })},
+		{Key: "internal-address", Help: "host:port by which other processes reach this one; empty: as it listens", parse: optional(address(func(c *Config) *string { return &c.InternalAddress }))},
+		{Key: "cassandra", Default: "127.0.0.1:9042", Help: "host:port of some nodes, separated by commas", parse: list(func(c *Config) *[]string { return &c.Cassandra.Hosts })},
+		{Key: "cassandra-keyspace", Default: "carryon", Help: "keyspace of the event store", parse: name(func(c *Config) *string { return &c.Cassandra.Keyspace })},
+		{Key: "cassandra-datacenter", Help: "the data centre of this process; empty: there is only one", parse: text(func(c *Config) *string { return &c.Cassandra.Datacenter })},
+		{Key: "cassandra-replication", Default: "3", Help: "1 to 9: replicas in each data centre of a keyspace that is made", parse: number(1, 9, func(c *Config, n int64) { c.Cassandra.Replication = int(n) })},
+		{Key: "cassandra-user", Help: "empty: without authentication", parse: text(func(c *Config) *string { return &c.Cassandra.User })},
+		{Key: "cassandra-password-file", Help: "file that holds the password", parse: text(func(c *Config) *string { return &c.Cassandra.PasswordFile })},
+		{Key: "cassandra-ca-file", Help: "PEM of the authority that signed the servers' certificates: TLS; empty: no TLS", parse: text(func(c *Config) *string { return &c.Cassandra.CAFile })},
+		{Key: "kafka", Default: "127.0.0.1:9092", Help: "host:port of some brokers, separated by commas", parse: list(func(c *Config) *[]string { return &c.Kafka.Brokers })},
+		{Key: "kafka-topic", Default: "carryon", Help: "topic of the entries, a partition per shard", parse: notBlank(func(c *Config) *string { return &c.Kafka.Topic })},
+		{Key: "kafka-user", Help: "empty: without authentication", parse: text(func(c *Config) *string { return &c.Kafka.User })},
+		{Key: "kafka-password-file", Help: "file that holds the password", parse: text(func(c *Config) *string { return &c.Kafka.PasswordFile })},
+		{Key: "kafka-mechanism", Default: "scram-sha-512", Help: "plain, scram-sha-256 or scram-sha-512: how kafka-user is authenticated", parse: func(c *Config, v string) error {
+			c.Kafka.Mechanism = v
+			return oneOf(v, "plain", "scram-sha-256", "scram-sha-512")
+		}},
+		{Key: "kafka-ca-file", Help: "PEM of the authority that signed the brokers' certificates: TLS; empty: no TLS", parse: text(func(c *Config) *string { return &c.Kafka.CAFile })},
+		{Key: "postgres", Default: "postgres://postgres@127.0.0.1:5433/carryon?sslmode=disable", Help: "URL of the database of the read models, without a password", parse: postgresURL, hide: withoutPassword},
+		{Key: "postgres-password-file", Help: "file that holds the password", parse: text(func(c *Config) *string { return &c.Postgres.PasswordFile })},
+		{Key: "elasticsearch", Default: "http://127.0.0.1:9200", Help: "URLs of some nodes, separated by commas", parse: list(func(c *Config) *[]string { return &c.Elasticsearch.Addresses })},
+		{Key: "elasticsearch-prefix", Default: "carryon", Help: "what the names of the indices begin with", parse: name(func(c *Config) *string { return &c.Elasticsearch.Prefix })},
+		{Key: "elasticsearch-replicas", Default: "1", Help: "0 to 9: copies of each index beside the first", parse: number(0, 9, func(c *Config, n int64) { c.Elasticsearch.Replicas = int(n) })},
+		{Key: "elasticsearch-user", Help: "empty: without authentication", parse: text(func(c *Config) *string { return &c.Elasticsearch.User })},
+		{Key: "elasticsearch-password-file", Help: "file that holds the password", parse: text(func(c *Config) *string { return &c.Elasticsearch.PasswordFile })},
+		{Key: "elasticsearch-ca-file", Help: "PEM of the authority that signed the servers' certificates; empty: the system's", parse: text(func(c *Config) *string { return &c.Elasticsearch.CAFile })},
 	}
 }
+
+// The profiles.
+const (
+	ProfileEmbedded    = "embedded"
+	ProfileDistributed = "distributed"
+)
 
 // Sources are where settings come from, strongest first.
 type Sources struct {
@@ -113,11 +208,7 @@ func Load(src Sources) (*Config, error) {
 		}
 		c.values[s.Key] = v
 		if err := s.parse(c, v.text); err != nil {
-			shown := v.text
-			if s.Secret {
-				shown = "(redacted)"
-			}
-			problems = append(problems, fmt.Errorf("%s=%q (from %s) %w; wanted: %s", s.Key, shown, v.source, err, s.Help))
+			problems = append(problems, fmt.Errorf("%s=%q (from %s) %w; wanted: %s", s.Key, s.shown(v.text), v.source, err, s.Help))
 		}
 	}
 	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
@@ -128,10 +219,7 @@ func Load(src Sources) (*Config, error) {
 func (c *Config) Print(w io.Writer) error {
 	for _, s := range Settings() {
 		v := c.values[s.Key]
-		text := strconv.Quote(v.text)
-		if s.Secret && v.text != "" {
-			text = `"(redacted)"`
-		}
+		text := strconv.Quote(s.shown(v.text))
 		if _, err := fmt.Fprintf(w, "# %s [%s]\n%s: %s # %s\n", s.Help, s.Env(), s.Key, text, v.source); err != nil {
 			return err
 		}
@@ -207,14 +295,83 @@ func parseRoles(c *Config, v string) error {
 	return nil
 }
 
-func parseListen(c *Config, v string) error {
-	c.Listen = v
-	_, port, err := net.SplitHostPort(v)
-	if err != nil {
-		return fmt.Errorf("is not host:port: %w", err)
+func address(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		*field(c) = v
+		_, port, err := net.SplitHostPort(v)
+		if err != nil {
+			return fmt.Errorf("is not host:port: %w", err)
+		}
+		if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+			return errors.New("has a port that is not a number from 0 to 65535")
+		}
+		return nil
 	}
-	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
-		return errors.New("has a port that is not a number from 0 to 65535")
+}
+
+func optional(parse func(*Config, string) error) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		if v == "" {
+			return nil
+		}
+		return parse(c, v)
+	}
+}
+
+func text(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, v string) error { *field(c) = v; return nil }
+}
+
+func notBlank(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, v string) error { *field(c) = v; return notEmpty(v) }
+}
+
+// name is what all stores take for the name of a thing.
+func name(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		*field(c) = v
+		for i, r := range v {
+			if (r < 'a' || r > 'z') && (i == 0 || r != '_' && (r < '0' || r > '9')) {
+				return errors.New("is not lower-case letters, digits and _, beginning with a letter")
+			}
+		}
+		if len(v) > 40 {
+			return errors.New("is longer than 40 characters")
+		}
+		return notEmpty(v)
+	}
+}
+
+func list(field func(*Config) *[]string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		*field(c) = nil
+		for part := range strings.SplitSeq(v, ",") {
+			part = strings.TrimSpace(part)
+			if part == "" {
+				return errors.New("has an empty part")
+			}
+			*field(c) = append(*field(c), part)
+		}
+		return nil
+	}
+}
+
+func withoutPassword(v string) string {
+	u, err := url.Parse(v)
+	if err != nil {
+		return "(redacted)" // who knows what is in it
+	}
+	return u.Redacted()
+}
+
+func postgresURL(c *Config, v string) error {
+	c.Postgres.URL = v
+	u, err := url.Parse(v)
+	if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" {
+		return errors.New("is not a URL such as postgres://user@host:5432/database?sslmode=verify-full")
+	}
+	if _, has := u.User.Password(); has {
+		return errors.New("holds a password, which belongs into postgres-password-file")
 	}
 	return nil
 }

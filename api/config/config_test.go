@@ -92,3 +92,27 @@ func TestLoopbackKnowsLocalAddresses(t *testing.T) {
 		}
 	}
 }
+
+func TestAPasswordInAnAddressIsRefusedAndNotShown(t *testing.T) {
+	t.Parallel()
+	for _, address := range []string{"postgres://u:hunter2@db/carryon", "postgres://u:hunter2@db:99999999/x", "postgres://u:hunter2@%zz/"} {
+		_, err := config.Load(config.Sources{Flags: map[string]string{"postgres": address}})
+		if err == nil || !strings.Contains(err.Error(), "postgres=") || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+}
+
+func TestSettingsOfTheDistributedProfileAreChecked(t *testing.T) {
+	t.Parallel()
+	for key, wrong := range map[string]string{
+		"shards": "0", "cassandra": "a:1,,b:2", "cassandra-keyspace": "Robert'); DROP", "cassandra-replication": "ten",
+		"kafka-topic": "", "kafka-mechanism": "none", "elasticsearch-prefix": "9x", "elasticsearch-replicas": "-1",
+		"internal-listen": "here", "internal-address": "there", "postgres": "mysql://x/y",
+	} {
+		_, err := config.Load(config.Sources{Flags: map[string]string{key: wrong}})
+		if err == nil || !strings.Contains(err.Error(), key+"=") {
+			t.Errorf("%s=%s: %v", key, wrong, err)
+		}
+	}
+}

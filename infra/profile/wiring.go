@@ -75,7 +75,11 @@ func version() string {
 }
 
 func openKeys(c *config.Config) (*keys.Ring, error) {
-	return keys.Open(filepath.Join(c.Data, "keys"), time.Now)
+	dir := c.Keys
+	if dir == "" {
+		dir = filepath.Join(c.Data, "keys")
+	}
+	return keys.Open(dir, time.Now)
 }
 
 func openVault(ctx context.Context, c *config.Config) (*vault.Vault, error) {
