@@ -72,12 +72,13 @@ func NewReferenceFollower(log Log, catalogues Catalogues, config FollowerConfig,
 	return f
 }
 
-// Start reads the log to its tail, and then follows it until Close. It fails when the tail can't be reached.
+// Start reads the log to its tail, and then follows it until Close. A log that is not there yet is no failure: until it
+// is, Reference says so.
 func (f *ReferenceFollower) Start(ctx context.Context) error {
 	if f.cancel != nil {
 		return errors.New("the reference shard is followed already")
 	}
-	if err := f.catchUp(ctx); err != nil {
+	if err := f.catchUp(ctx); err != nil && !errors.Is(err, ErrUnavailable) { // until it is there, Reference says why
 		return fmt.Errorf("following the reference shard: %w", err)
 	}
 	follow, cancel := context.WithCancel(context.WithoutCancel(ctx))

@@ -6,6 +6,7 @@ import (
 
 	"carryon/api/cli"
 	"carryon/api/config"
+	"carryon/api/web"
 	"carryon/infra/catalogue"
 	"carryon/infra/sqlite"
 	"carryon/infra/watermill"
@@ -44,6 +45,10 @@ func (embedded) openStores(ctx context.Context, s *System) (err error) {
 }
 
 func (embedded) openModels(ctx context.Context, s *System) error { return s.openModels(ctx) }
+
+func (embedded) settle(ctx context.Context, s *System) error { return s.writer.Ready(ctx) }
+
+func (embedded) checks(*System) []web.Check { return nil } // it is all in this process
 
 func (embedded) newTransport(s *System) (transport, error) {
 	return watermill.NewInProcess(watermill.Config{Logger: s.logger}, s.shared, s.registry, s.models.runners...)

@@ -78,6 +78,7 @@ type crowd struct {
 	ids    []string
 	events atomic.Int64
 	failed atomic.Int64
+	why    atomic.Pointer[error] // of the first failure
 	clock  command.Clock
 }
 
@@ -123,13 +124,13 @@ func (c *crowd) one(ctx context.Context, random *rand.Rand, customer string) (co
 		Meta: c.meta(random, domain.RoleDevice), Customer: customer, TitleID: c.titles[random.IntN(len(c.titles))],
 		DeviceID: customer + "-d", DeviceType: "ipad",
 	})
+	if err == nil && r.Refused() {
+		err = fmt.Errorf("refused: %s", r.Decision.Code)
+	}
 	if err != nil {
 		c.failed.Add(1)
+		c.why.CompareAndSwap(nil, &err)
 		return r, err
-	}
-	if r.Refused() {
-		c.failed.Add(1)
-		return r, fmt.Errorf("refused: %s", r.Decision.Code)
 	}
 	c.events.Add(int64(len(r.Events)))
 	return r, nil
@@ -157,7 +158,7 @@ func (c *crowd) flatOut(b *testing.B, callers int, d time.Duration) (commands, e
 	group.Wait()
 	seconds := time.Since(begin).Seconds()
 	if c.failed.Load() > 0 {
-		b.Fatalf("%d commands failed", c.failed.Load())
+		b.Fatalf("%d commands failed, the first with: %v", c.failed.Load(), *c.why.Load())
 	}
 	return float64(done.Load()) / seconds, float64(c.events.Load()-before) / seconds
 }
@@ -477,11 +478,10 @@ func BenchmarkFigureBacklog(b *testing.B) {
 	s := openFigure(b, dir)
 	events := countEvents(b, s)
 	if events < want {
-		c := newCrowd(b, s, fmt.Sprintf("b%d-", time.Now().Unix()), 20_000)
-		for countEvents(b, s) < want {
-			c.flatOut(b, figureCallers, 5*time.Second)
+		for round := 0; events < want; round++ { // new customers each time: who acquires on and on is refused in the end
+			newCrowd(b, s, fmt.Sprintf("b%d-%d-", time.Now().Unix(), round), 20_000).flatOut(b, figureCallers, 8*time.Second)
+			events = countEvents(b, s)
 		}
-		events = countEvents(b, s)
 	}
 	closeFigure(b, s)
 	names := []string{"reference", "customers", "timeline", "denials", "analytics", "search"}

@@ -10,6 +10,7 @@ import (
 	"carryon/api/commandapi"
 	"carryon/api/queryapi"
 	"carryon/api/web"
+	"carryon/command"
 	"carryon/projector"
 )
 
@@ -48,7 +49,7 @@ func (s *System) Serve(ctx context.Context, announce func(url string)) error {
 		return err
 	}
 	projected := make(chan error, 1)
-	go func() { projected <- s.models.runners.Run(background) }() // ends with stop
+	go func() { projected <- s.project(background) }() // ends with stop
 	server, err := web.Listen(ctx, web.ServerOptions{
 		Listen: s.config.Listen, Handler: handler, Health: health, Logger: s.logger,
 		LongestRoute: max(s.config.CommandTimeout, s.config.QueryTimeout) + time.Second,
@@ -75,31 +76,52 @@ func (s *System) Serve(ctx context.Context, announce func(url string)) error {
 	return errors.Join(errs...)
 }
 
-// handler is both APIs on one gateway, with health and metrics.
+// project runs the projectors, if this process has them, until ctx ends.
+func (s *System) project(ctx context.Context) error {
+	if !s.has(roleProjector) {
+		return nil
+	}
+	return s.models.runners.Run(ctx)
+}
+
+// handler is the APIs of this process on one gateway, with health and metrics.
 func (s *System) handler() (http.Handler, *web.Health, error) {
 	health := &web.Health{Checks: s.checks()}
 	gateway := web.NewGateway(web.GatewayOptions{
 		Tokens: web.NewTokens(tokenKeys{s.keys.Tokens}, nil), Health: health, Logger: s.logger,
 		Registerer: s.registry, Gatherer: s.registry, MaxInFlight: s.config.MaxInFlight,
 	})
-	if _, err := commandapi.Mount(gateway, s.app, commandapi.Options{Timeout: s.config.CommandTimeout, Version: version()}); err != nil {
-		return nil, nil, err
+	if s.has(command.RoleCommand) {
+		if _, err := commandapi.Mount(gateway, s.app, commandapi.Options{Timeout: s.config.CommandTimeout, Version: version()}); err != nil {
+			return nil, nil, err
+		}
 	}
-	if _, err := queryapi.Mount(gateway, s.queries, queryapi.Options{Timeout: s.config.QueryTimeout, Version: version()}); err != nil {
-		return nil, nil, err
+	if s.has(roleQuery) {
+		if _, err := queryapi.Mount(gateway, s.queries, queryapi.Options{Timeout: s.config.QueryTimeout, Version: version()}); err != nil {
+			return nil, nil, err
+		}
 	}
 	return gateway, health, nil
 }
 
-// checks are the dependencies, and what each one's absence costs.
+// checks are the dependencies, and what each one's absence costs. What stops only a part of a process does not make it
+// unready: it is said, and the rest goes on.
 func (s *System) checks() []web.Check {
+	commands := s.has(command.RoleCommand)
 	checks := []web.Check{{
-		Name: "log", Costs: "no command is taken, nothing authoritative is answered",
+		Name: "log", Costs: s.costOfLog(), Optional: !commands,
 		Probe: func(ctx context.Context) error { _, err := s.log.Head(ctx, s.layout.customerShards); return err },
-	}, {
-		Name: "reference", Costs: "no command is taken: policies and withdrawals are too old",
-		Probe: func(ctx context.Context) error { _, err := s.reference.Reference(ctx); return err },
 	}}
+	if commands {
+		checks = append(checks, web.Check{
+			Name: "reference", Costs: "no command is taken: policies and withdrawals are too old",
+			Probe: func(ctx context.Context) error { _, err := s.reference.Reference(ctx); return err },
+		})
+	}
+	checks = append(checks, s.outside.checks(s)...)
+	if !s.has(roleProjector) {
+		return checks
+	}
 	for _, runner := range s.models.runners {
 		checks = append(checks, web.Check{
 			Name: "read model " + runner.Name(), Costs: "answers from this read model are out of date", Optional: true,
@@ -114,4 +136,15 @@ func (s *System) checks() []web.Check {
 		})
 	}
 	return checks
+}
+
+func (s *System) costOfLog() string {
+	switch {
+	case s.has(command.RoleCommand):
+		return "no command is taken, nothing authoritative is answered"
+	case s.has(roleProjector):
+		return "read models stand still, nothing authoritative is answered"
+	default:
+		return "nothing authoritative is answered; what is projected is"
+	}
 }

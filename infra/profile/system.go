@@ -17,6 +17,7 @@ import (
 
 	"carryon/api/cli"
 	"carryon/api/config"
+	"carryon/api/web"
 	"carryon/command"
 	"carryon/domain"
 	"carryon/infra/catalogue"
@@ -63,6 +64,10 @@ type outside interface {
 	openStores(ctx context.Context, s *System) error
 	// openModels opens the read models and makes a consumer for each.
 	openModels(ctx context.Context, s *System) error
+	// settle waits until commands can be decided, as far as the profile waits for that.
+	settle(ctx context.Context, s *System) error
+	// checks are the profile's own dependencies.
+	checks(s *System) []web.Check
 	// newTransport makes what carries entries from the writers to the read models.
 	newTransport(s *System) (transport, error)
 }
@@ -118,12 +123,21 @@ func open(ctx context.Context, c *config.Config, o cli.OpenOptions, out outside)
 	if err := out.openModels(ctx, s); err != nil {
 		return nil, err
 	}
-	if err := s.openCommands(ctx); err != nil {
-		return nil, err
+	s.books = command.NewBooks(s.log, s.log, command.DomainFolding(), s.layout.customerShards)
+	if s.has(command.RoleCommand) {
+		if err := s.openCommands(ctx); err != nil {
+			return nil, err
+		}
 	}
 	s.openQueries()
 	return s, nil
 }
+
+// The roles of a process, beside command.RoleCommand.
+const (
+	roleProjector = "projector"
+	roleQuery     = "query"
+)
 
 // has tells whether this process has a role.
 func (s *System) has(role string) bool { return slices.Contains(s.config.Roles, role) }
@@ -148,10 +162,9 @@ func (s *System) openCommands(ctx context.Context) (err error) {
 	}
 	s.writer.Start()
 	s.onClose(s.closeWriters)
-	if err := s.writer.Ready(ctx); err != nil {
+	if err := s.outside.settle(ctx, s); err != nil {
 		return err
 	}
-	s.books = command.NewBooks(s.log, s.log, folding, s.layout.customerShards)
 	s.app, err = command.NewApp(command.Dependencies{
 		Writer: s.writer, Books: s.books, Reference: s.reference, Vault: s.vault, Signer: s.keys,
 		Impact: s.impact(), Clock: s.clock, Logger: s.logger, Metrics: command.NewMetrics(s.registry),
@@ -173,7 +186,11 @@ func (s *System) impact() command.Impact {
 
 // closeWriters settles the claims that are under way, once.
 func (s *System) closeWriters(ctx context.Context) error {
-	s.writersClosed.Do(func() { s.writersErr = s.writer.Close(ctx) })
+	s.writersClosed.Do(func() {
+		if s.writer != nil {
+			s.writersErr = s.writer.Close(ctx)
+		}
+	})
 	return s.writersErr
 }
 
