@@ -15,7 +15,8 @@ import (
 )
 
 type simulateCommand struct {
-	URL          string        `help:"Base URL of the Carryon to load." default:"http://127.0.0.1:8080"`
+	URL          []string      `help:"Base URL of the Carryon to load; several by turns." default:"http://127.0.0.1:8080"`
+	QueryURL     string        `help:"Base URL of the query API, where that is another process." placeholder:"URL"`
 	Seed         uint64        `help:"Households of one seed are the same in every run." default:"1"`
 	Prefix       string        `help:"Begins the households' ids, so that runs do not meet (default: from seed and time)." placeholder:"TEXT"`
 	Households   int           `help:"Customers." default:"200"`
@@ -58,7 +59,7 @@ func (s simulateCommand) Run(r *run) (err error) {
 	if err != nil {
 		return err
 	}
-	target := simulate.NewHTTP(s.URL, s.Callers, newTokens(keys).get)
+	target := simulate.NewHTTP(s.URL, s.QueryURL, s.Callers, newTokens(keys).get)
 	ctx, stop := context.WithCancel(r.ctx)
 	defer stop()
 	options := simulate.Options{

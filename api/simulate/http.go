@@ -10,26 +10,36 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"carryon/domain"
 )
 
-// HTTP is a Carryon somewhere.
+// HTTP is a Carryon somewhere: one process, or several that share the work.
 type HTTP struct {
-	Commands string // base URL of the command API, as in http://127.0.0.1:8080
-	Queries  string // base URL of the query API; often the same
+	Commands []string // base URLs of the command API, as in http://127.0.0.1:8080
+	Queries  string   // base URL of the query API; often the same
 	Client   *http.Client
 	Token    func(role domain.Role, customer string) (string, error)
+
+	turn atomic.Uint64
 }
 
-// NewHTTP is a target at one URL for both APIs, with room for so many callers.
-func NewHTTP(base string, callers int, token func(domain.Role, string) (string, error)) *HTTP {
+// NewHTTP is a target with room for so many callers. Commands go to the processes by turns, a repeated one to the next.
+// Without a URL for queries they go to the first.
+func NewHTTP(commands []string, queries string, callers int, token func(domain.Role, string) (string, error)) *HTTP {
 	transport := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // documented to be one
 	transport.MaxIdleConnsPerHost = callers
-	transport.MaxIdleConns = callers
-	base = strings.TrimRight(base, "/")
-	return &HTTP{Commands: base, Queries: base, Client: &http.Client{Transport: transport, Timeout: 30 * time.Second}, Token: token}
+	transport.MaxIdleConns = callers * len(commands)
+	t := &HTTP{Client: &http.Client{Transport: transport, Timeout: 30 * time.Second}, Token: token}
+	for _, base := range commands {
+		t.Commands = append(t.Commands, strings.TrimRight(base, "/"))
+	}
+	if t.Queries = strings.TrimRight(queries, "/"); t.Queries == "" {
+		t.Queries = t.Commands[0]
+	}
+	return t
 }
 
 type request struct {
@@ -53,7 +63,8 @@ func (t *HTTP) Do(ctx context.Context, op Op) Answer {
 		}
 		body = bytes.NewReader(raw)
 	}
-	req, err := http.NewRequestWithContext(ctx, r.method, t.Commands+r.path, body)
+	base := t.Commands[t.turn.Add(1)%uint64(len(t.Commands))]
+	req, err := http.NewRequestWithContext(ctx, r.method, base+r.path, body)
 	if err != nil {
 		return Answer{Outcome: Rejected, Code: "no request", Detail: err.Error()}
 	}

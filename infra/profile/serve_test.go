@@ -39,7 +39,7 @@ func TestWhatIsAcknowledgedOverHTTPIsVisibleAndOutlivesAShutdown(t *testing.T) {
 	case err := <-served:
 		t.Fatalf("ended before it was ready: %v", err)
 	}
-	target := simulate.NewHTTP(url, 8, func() func(role domain.Role, customer string) (string, error) {
+	target := simulate.NewHTTP([]string{url}, "", 8, func() func(role domain.Role, customer string) (string, error) {
 		keys := keyRing{s.keys}
 		return func(role domain.Role, customer string) (string, error) {
 			if role != "device" {
