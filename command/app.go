@@ -23,13 +23,15 @@ import (
 // A refusal by the rules is a Result whose Decision says so. An error is one of the sentinels of ports.go or domain,
 // wrapped, where it can be one of these: FieldErrors, *DriftError, *OverloadedError, *VersionConflictError.
 type App struct {
-	writer    Submitter
+	writer    Submitter // with forwarding: a front before local
+	local     Submitter
 	books     *Books
 	reference *ReferenceFollower
 	vault     Vault
 	signer    Signer
 	impact    Impact
 	forwarder Forwarder
+	forwarded bool // what comes here was forwarded by another process
 	emergency *emergency
 	clock     Clock
 	logger    *slog.Logger
@@ -44,26 +46,38 @@ type Submitter interface {
 	Load(ctx context.Context, stream domain.StreamID) (Version, error)
 }
 
-// Forwarder hands a command to the process that writes its shard, once.
+// Forwarder hands commands and reads to the process that writes their shard, once. Its errors are the ones that the
+// process answered with, or wrap ErrUnavailable when it certainly was not reached, or ErrUnknown when it may have been.
 type Forwarder interface {
-	// Forward has the process give the command to its own App. The command is a pointer to one of this package's
-	// commands. An error that wraps ErrUnavailable means that the process was not reached.
+	// Forward has the process give the command to its App.Local. The command is a pointer to one of this package's
+	// commands.
 	Forward(ctx context.Context, writer string, command any) (Result, error)
+	// Load has the process read a stream.
+	Load(ctx context.Context, writer string, stream domain.StreamID) (Version, error)
 }
 
-// Dependencies are what the command side works with. Impact, Forwarder, Clock, Logger and Metrics may be nil.
+// Forwarding is what an App needs that shares the shards with other processes.
+type Forwarding struct {
+	To      Forwarder
+	Owners  Ownership
+	Shards  int // customer shards
+	Config  FrontConfig
+	Metrics *FrontMetrics // may be nil
+}
+
+// Dependencies are what the command side works with. Impact, Forwarding, Clock, Logger and Metrics may be nil.
 type Dependencies struct {
-	Writer    Submitter
-	Books     *Books
-	Reference *ReferenceFollower
-	Vault     Vault
-	Signer    Signer
-	Impact    Impact // nil: a dry run of a withdrawal or policy is ErrUnavailable
-	FailOpen  FailOpen
-	Forwarder Forwarder // nil: this process writes every shard itself
-	Clock     Clock
-	Logger    *slog.Logger
-	Metrics   *Metrics
+	Writer     Submitter
+	Books      *Books
+	Reference  *ReferenceFollower
+	Vault      Vault
+	Signer     Signer
+	Impact     Impact // nil: a dry run of a withdrawal or policy is ErrUnavailable
+	FailOpen   FailOpen
+	Forwarding *Forwarding // nil: this process writes every shard itself
+	Clock      Clock
+	Logger     *slog.Logger
+	Metrics    *Metrics
 }
 
 // NewApp is the command side over its dependencies. It starts nothing: see Start.
@@ -92,8 +106,14 @@ func NewApp(d Dependencies) (*App, error) {
 		d.Metrics = NewMetrics(nil)
 	}
 	a := &App{
-		writer: d.Writer, books: d.Books, reference: d.Reference, vault: d.Vault, signer: d.Signer, impact: d.Impact, forwarder: d.Forwarder,
+		writer: d.Writer, books: d.Books, reference: d.Reference, vault: d.Vault, signer: d.Signer, impact: d.Impact, local: d.Writer,
 		clock: d.Clock, logger: d.Logger, metrics: d.Metrics,
+	}
+	if f := d.Forwarding; f != nil {
+		if f.To == nil || f.Owners == nil || f.Shards < 1 {
+			return nil, errors.New("command side: forwarding needs To, Owners and Shards")
+		}
+		a.forwarder, a.writer = f.To, newFront(d.Writer, *f)
 	}
 	a.emergency = newEmergency(a, d.FailOpen)
 	d.Metrics.follow(d.Reference)

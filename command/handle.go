@@ -63,6 +63,9 @@ func (a *App) handle(ctx context.Context, r request) (result Result, err error) 
 // complete adds the signed licence to an answer that grants one. The grant is recorded by then: who repeats the command
 // when the key is there again gets it.
 func (a *App) complete(r Result) (Result, error) {
+	if r.elsewhere { // it was completed there
+		return r, nil
+	}
 	license, err := signedLicense(a.signer, r.Events)
 	if err != nil {
 		return Result{}, fmt.Errorf("recorded at %s, and not answered: %w: %w", r.Position, ErrUnknown, err)
@@ -84,7 +87,7 @@ func (r request) part(n int) request {
 // first and is the answer; its parts end the rest, as long as the change still stands.
 func (a *App) handleRest(ctx context.Context, r request, stands func(books *domain.Customer) bool, result Result) (Result, error) {
 	decide := r.customer
-	ends := len(result.Events) > 1
+	ends := len(result.Events) > 1 && !result.elsewhere // else the other process has carried it on
 	for n := 1; ends; n++ {
 		part := r.part(n)
 		part.customer = func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {

@@ -31,6 +31,8 @@ type Result struct {
 	License  *SignedLicense   // of a grant
 	Repeated bool             // the answer of an earlier attempt or of an equal refusal
 	Impact   *Touched         // of a dry run of a withdrawal or policy
+
+	elsewhere bool // another process answered
 }
 
 // Refused tells whether the rules refused the command. Nothing was granted, and Decision says why.

@@ -67,6 +67,9 @@ func (m *Metrics) follow(f *ReferenceFollower) {
 
 // observe counts an answered command, and logs a failure that is nobody's mistake but ours or the store's.
 func (a *App) observe(ctx context.Context, r *request, result *Result, err error, took time.Duration) {
+	if a.forwarded { // the process that it came to counts it, and knows what became of it
+		return
+	}
 	outcome := outcomeOf(result, err)
 	a.metrics.commands.WithLabelValues(r.name, outcome).Inc()
 	a.metrics.duration.WithLabelValues(r.name).Observe(took.Seconds())
