@@ -65,10 +65,13 @@ func (c Config) watermillLogger() wm.LoggerAdapter {
 type Output struct {
 	Topic     string
 	Publisher message.Publisher
+	// Lanes is how many messages are published at the same time: one per lane, and the entries of a shard always go
+	// through the same one, in order. 0: one lane.
+	Lanes int
 }
 
 // Bus publishes the entries of this process's writers, in the order in which they were handed over. Each topic has a
-// bounded queue and one goroutine that empties it, so a slow topic holds no other.
+// bounded queue and a goroutine per lane that empties it, so a slow topic holds no other.
 type Bus struct {
 	cfg     Config
 	codec   Codec
@@ -94,7 +97,7 @@ func (b *Bus) Publish(_ context.Context, e *domain.Entry) error {
 		return fmt.Errorf("making a message of entry %d of shard %d: %w", e.Index, e.Shard, err)
 	}
 	for _, t := range b.topics {
-		t.offer(msg)
+		t.offer(e.Shard, msg)
 	}
 	return nil
 }
@@ -108,27 +111,41 @@ func (b *Bus) Run(ctx context.Context) {
 	group.Wait()
 }
 
-// topic is one output with its queue.
+// topic is one output with its queue, which all lanes share the bounds of.
 type topic struct {
 	Output
 	cfg     Config
 	metrics *Metrics
-	wake    chan struct{}
+	lanes   []*lane
 
-	mu    sync.Mutex
+	mu      sync.Mutex
+	waiting int
+	bytes   int
+	failing int       // publishings in a row that failed
+	told    time.Time // when that was last logged
+}
+
+// lane is where the messages of some shards wait for each other.
+type lane struct {
+	wake  chan struct{} // holds one when the queue is not empty
 	queue []*message.Message
-	bytes int
 }
 
 func newTopic(cfg Config, output Output, metrics *Metrics) *topic {
-	return &topic{Output: output, cfg: cfg, metrics: metrics, wake: make(chan struct{}, 1)}
+	t := &topic{Output: output, cfg: cfg, metrics: metrics}
+	for range max(1, output.Lanes) {
+		t.lanes = append(t.lanes, &lane{wake: make(chan struct{}, 1)})
+	}
+	return t
 }
 
-func (t *topic) offer(msg *message.Message) {
+func (t *topic) offer(shard int, msg *message.Message) {
+	l := t.lanes[shard%len(t.lanes)]
 	t.mu.Lock()
-	full := len(t.queue) >= t.cfg.QueueEntries || t.bytes+len(msg.Payload) > t.cfg.QueueBytes
+	full := t.waiting >= t.cfg.QueueEntries || t.bytes+len(msg.Payload) > t.cfg.QueueBytes
 	if !full {
-		t.queue = append(t.queue, msg)
+		l.queue = append(l.queue, msg)
+		t.waiting++
 		t.bytes += len(msg.Payload)
 	}
 	t.mu.Unlock()
@@ -137,39 +154,48 @@ func (t *topic) offer(msg *message.Message) {
 		return
 	}
 	select {
-	case t.wake <- struct{}{}:
+	case l.wake <- struct{}{}:
 	default:
 	}
 }
 
-// take removes the oldest message from the queue; nil: it is empty.
-func (t *topic) take() *message.Message {
+// take removes the oldest message from a lane; nil: it is empty.
+func (t *topic) take(l *lane) *message.Message {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.queue) == 0 {
-		t.queue = nil
+	if len(l.queue) == 0 {
+		l.queue = nil
 		return nil
 	}
-	msg := t.queue[0]
-	t.queue[0] = nil
-	t.queue = t.queue[1:]
+	msg := l.queue[0]
+	l.queue[0] = nil
+	l.queue = l.queue[1:]
+	t.waiting--
 	t.bytes -= len(msg.Payload)
 	return msg
 }
 
 func (t *topic) run(ctx context.Context) {
+	var group sync.WaitGroup
+	for _, l := range t.lanes {
+		group.Go(func() { t.empty(ctx, l) })
+	}
+	group.Wait()
+}
+
+func (t *topic) empty(ctx context.Context, l *lane) {
 	for ctx.Err() == nil {
-		if msg := t.take(); msg != nil {
+		if msg := t.take(l); msg != nil {
 			t.publish(msg)
 			continue
 		}
 		select {
-		case <-t.wake:
+		case <-l.wake:
 		case <-ctx.Done():
 		}
 	}
 	for drained := time.Now().Add(t.cfg.Drain); time.Now().Before(drained); {
-		msg := t.take()
+		msg := t.take(l)
 		if msg == nil {
 			return
 		}
@@ -181,8 +207,35 @@ func (t *topic) run(ctx context.Context) {
 func (t *topic) publish(msg *message.Message) {
 	if err := t.Publisher.Publish(t.Topic, msg.Copy()); err != nil {
 		t.metrics.failed(t.Topic)
-		t.cfg.Logger.Warn("publishing failed", "topic", t.Topic, "message", msg.UUID, "error", err)
+		t.fails(msg, err)
 		return
 	}
 	t.metrics.published(t.Topic)
+	t.works()
+}
+
+// tellAgain is how often a failure that goes on is logged.
+const tellAgain = time.Minute
+
+func (t *topic) fails(msg *message.Message, err error) {
+	t.mu.Lock()
+	t.failing++
+	failing, tell := t.failing, t.failing == 1 || time.Since(t.told) > tellAgain
+	if tell {
+		t.told = time.Now()
+	}
+	t.mu.Unlock()
+	if tell {
+		t.cfg.Logger.Warn("publishing failed; consumers find the entries in the log", "topic", t.Topic, "message", msg.UUID, "failed", failing, "error", err)
+	}
+}
+
+func (t *topic) works() {
+	t.mu.Lock()
+	failed := t.failing
+	t.failing = 0
+	t.mu.Unlock()
+	if failed > 0 {
+		t.cfg.Logger.Info("publishing works again", "topic", t.Topic, "failed", failed)
+	}
 }

@@ -14,9 +14,16 @@ import (
 	"carryon/projector"
 )
 
+// Listener is what a transport needs of a read model: a projector.Runner, or several as one.
+type Listener interface {
+	Name() string
+	Offer(e *domain.Entry)
+	Hint(shard int, index uint64)
+}
+
 // Input is a topic that a read model listens to.
 type Input struct {
-	Runner     projector.Runner
+	Runner     Listener
 	Topic      string
 	Subscriber message.Subscriber
 }
@@ -75,7 +82,7 @@ func (r *Router) Close() error {
 
 // handle offers a message's entry to a read model. A message that can't be read is still a hint that there is
 // something to read in the log.
-func (r *Router) handle(runner projector.Runner) message.NoPublishHandlerFunc {
+func (r *Router) handle(runner Listener) message.NoPublishHandlerFunc {
 	return func(msg *message.Message) error {
 		named, err := readHint(msg)
 		if err != nil {
