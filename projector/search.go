@@ -67,17 +67,9 @@ func (Search) Name() string { return "search" }
 func (Search) Apply(ctx context.Context, tx SearchTx, events []*domain.Event) error {
 	rows := make([]Document, 0, len(events))
 	for _, e := range events {
-		about, _, err := AboutEvent(e)
+		d, err := DocumentOf(e)
 		if err != nil {
 			return err
-		}
-		d := Document{
-			Stream: e.Stream, Seq: e.Seq, Position: e.Position, EventID: e.ID, Type: e.Type, OccurredAt: e.OccurredAt, RecordedAt: e.RecordedAt,
-			Actor: e.Actor, DeviceID: about.DeviceID, LicenseID: about.LicenseID, TitleName: about.TitleName, Case: about.Case,
-			DecisionID: about.DecisionID(), Dimensions: dimensionsOf(e, &about),
-		}
-		if kind := e.Stream.Kind(); kind == domain.KindCustomer || kind == domain.KindFailOpen {
-			d.Customer = e.Stream.ID()
 		}
 		rows = append(rows, d)
 	}
@@ -85,4 +77,21 @@ func (Search) Apply(ctx context.Context, tx SearchTx, events []*domain.Event) er
 		return nil
 	}
 	return tx.AddDocuments(ctx, rows)
+}
+
+// DocumentOf is an event as the search knows it. An event that this program is too old for is a *PoisonError.
+func DocumentOf(e *domain.Event) (Document, error) {
+	about, _, err := AboutEvent(e)
+	if err != nil {
+		return Document{}, err
+	}
+	d := Document{
+		Stream: e.Stream, Seq: e.Seq, Position: e.Position, EventID: e.ID, Type: e.Type, OccurredAt: e.OccurredAt, RecordedAt: e.RecordedAt,
+		Actor: e.Actor, DeviceID: about.DeviceID, LicenseID: about.LicenseID, TitleName: about.TitleName, Case: about.Case,
+		DecisionID: about.DecisionID(), Dimensions: dimensionsOf(e, &about),
+	}
+	if kind := e.Stream.Kind(); kind == domain.KindCustomer || kind == domain.KindFailOpen {
+		d.Customer = e.Stream.ID()
+	}
+	return d, nil
 }

@@ -18,6 +18,7 @@ type App struct {
 
 	SearchEvents SearchEventsHandler // full text, filters, facets
 	Analytics    AnalyticsHandler    // counts over time
+	Live         LiveHandler         // the running stream
 
 	Titles        TitlesHandler        // the catalogue
 	DeviceTypes   DeviceTypesHandler   // the device types in force

@@ -21,11 +21,16 @@ type Ports struct {
 	Books     Books            // the event store
 	Catalogue func() Catalogue // in force
 	Control   ProjectionControl
+	Live      *Hub
 }
 
 // New is the whole query side over its ports.
 func New(p Ports) *App {
+	if p.Live != nil {
+		p.Live.ports = &p
+	}
 	return &App{
+		Live:   LiveHandler{&p},
 		Lookup: LookupHandler{&p}, Customer: CustomerHandler{&p}, Devices: DevicesHandler{&p}, Licenses: LicensesHandler{&p},
 		Exceptions: ExceptionsHandler{&p}, Denials: DenialsHandler{&p}, Timeline: TimelineHandler{&p}, Explain: ExplainHandler{&p},
 		State: StateHandler{&p}, Decision: DecisionHandler{&p}, SearchEvents: SearchEventsHandler{&p}, Analytics: AnalyticsHandler{&p},

@@ -1,0 +1,116 @@
+// Package celfilter compiles the filters of the live stream. They are written in CEL: typed, without side effects, and
+// with a bound on what one evaluation may cost.
+package celfilter
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common"
+
+	"carryon/query"
+)
+
+// Bounds of a filter.
+const (
+	CostLimit = 2000 // of one evaluation, in the language's units: about one for each look at a value
+	maxDepth  = 32   // of nested expressions
+)
+
+// Filters compiles filters over the fields of the live stream.
+type Filters struct{ env *cel.Env }
+
+var _ query.LiveFilters = (*Filters)(nil)
+
+// New declares the fields.
+func New() (*Filters, error) {
+	options := []cel.EnvOption{
+		cel.ParserRecursionLimit(maxDepth), cel.ParserExpressionSizeLimit(query.MaxLiveFilter),
+		cel.ClearMacros(), cel.Macros(cel.HasMacro, cel.ExistsMacro, cel.AllMacro),
+	}
+	for _, f := range query.LiveFields() {
+		var kind *cel.Type
+		switch f.Type {
+		case "string":
+			kind = cel.StringType
+		case "int":
+			kind = cel.IntType
+		case "timestamp":
+			kind = cel.TimestampType
+		default:
+			return nil, fmt.Errorf("field %s has the type %q, which filters do not know", f.Name, f.Type)
+		}
+		options = append(options, cel.Variable(f.Name, kind))
+	}
+	env, err := cel.NewEnv(options...)
+	if err != nil {
+		return nil, fmt.Errorf("declaring the fields of filters: %w", err)
+	}
+	return &Filters{env}, nil
+}
+
+// Compile checks an expression.
+func (f *Filters) Compile(expression string) (query.LiveFilter, error) {
+	ast, issues := f.env.Compile(expression)
+	if err := issues.Err(); err != nil {
+		return nil, first(issues.Errors(), expression)
+	}
+	if kind := ast.OutputType(); !kind.IsExactType(cel.BoolType) {
+		return nil, &query.FilterError{Problem: fmt.Sprintf("gives %s; it must be true or false, as in type == \"LicenseDenied\"", kind)}
+	}
+	program, err := f.env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(CostLimit))
+	if err != nil {
+		return nil, &query.FilterError{Problem: err.Error()}
+	}
+	return filter{program}, nil
+}
+
+// first is the first error that was found, in one line.
+func first(found []*common.Error, expression string) error {
+	if len(found) == 0 {
+		return &query.FilterError{Problem: "can't be used"}
+	}
+	e := found[0]
+	column := e.Location.Column() + 1
+	for range e.Location.Line() - 1 { // columns count on over lines: whoever asks sends one text
+		if _, rest, more := strings.Cut(expression, "\n"); more {
+			column += len(expression) - len(rest)
+			expression = rest
+		}
+	}
+	problem, _, _ := strings.Cut(e.Message, "\n")
+	return &query.FilterError{Column: max(column, 1), Problem: strings.TrimPrefix(problem, "Syntax error: ")}
+}
+
+type filter struct{ program cel.Program }
+
+// Match evaluates the filter.
+func (f filter) Match(field func(string) any) (bool, error) {
+	value, _, err := f.program.Eval(fields(field))
+	if err != nil {
+		return false, fmt.Errorf("evaluating a filter: %w", err)
+	}
+	match, ok := value.Value().(bool)
+	if !ok {
+		return false, errors.New("evaluating a filter: it gives neither true nor false")
+	}
+	return match, nil
+}
+
+// fields is an event as the language looks it up: a field is worked out only when the expression comes to it.
+type fields func(string) any
+
+// ResolveName finds a field.
+func (f fields) ResolveName(name string) (any, bool) {
+	value := f(name)
+	if at, ok := value.(time.Time); ok {
+		return at, true
+	}
+	return value, value != nil
+}
+
+// Parent is none.
+func (f fields) Parent() cel.Activation { return nil }
