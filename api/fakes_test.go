@@ -123,6 +123,13 @@ func (f fakeExport) Handle(context.Context, query.Export) (query.Exported, error
 	return query.Exported{Columns: []string{"a"}, Rows: func(yield func(query.Row, error) bool) { yield(query.Row{"b"}, nil) }}, nil
 }
 
+type fakeLive struct{ asked *atomic.Int64 }
+
+func (f fakeLive) Handle(context.Context, query.Live) (query.LiveRun, error) {
+	f.asked.Add(1)
+	return func(_ context.Context, send func(query.LiveItem) error) error { return send(query.LiveItem{Kind: query.LiveBeat}) }, nil
+}
+
 func fakeQuestions(n *atomic.Int64) queryapi.Questions {
 	return queryapi.Questions{
 		Lookup:        fakeQuestion[query.Lookup, query.LookupAnswer]{n},
@@ -147,5 +154,6 @@ func fakeQuestions(n *atomic.Int64) queryapi.Questions {
 		Resolve:       fakeQuestion[query.Resolve, query.ResolveAnswer]{n},
 		Access:        fakeQuestion[query.Accesses, query.AccessesAnswer]{n},
 		Export:        fakeExport{n},
+		Live:          fakeLive{n},
 	}
 }

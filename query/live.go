@@ -114,8 +114,12 @@ const (
 	liveBeat         = 15 * time.Second
 )
 
-// LiveStream is the running stream for one listener.
-type LiveStream struct {
+// LiveRun tells the running stream to one listener, until ctx ends, send fails, or the stream is ended; that is told by a
+// notice first.
+type LiveRun func(ctx context.Context, send func(LiveItem) error) error
+
+// liveStream is a stream that was asked for.
+type liveStream struct {
 	hub      *Hub
 	listener *listener
 	after    place // where it continues; nil: now
@@ -140,7 +144,7 @@ func (p place) tells(at domain.Position) bool {
 type LiveHandler struct{ p *Ports }
 
 // Handle checks what is asked. Nothing runs before the stream is listened to.
-func (h LiveHandler) Handle(ctx context.Context, q Live) (*LiveStream, error) {
+func (h LiveHandler) Handle(ctx context.Context, q Live) (LiveRun, error) {
 	hub := h.p.Live
 	if hub == nil {
 		return nil, fmt.Errorf("no live stream here: %w", ErrUnavailable)
@@ -168,14 +172,14 @@ func (h LiveHandler) Handle(ctx context.Context, q Live) (*LiveStream, error) {
 			return nil, fieldError("filter", "%s", err)
 		}
 	}
-	s := &LiveStream{hub: hub, listener: l}
+	s := &liveStream{hub: hub, listener: l}
 	if q.After == "" {
-		return s, nil
+		return s.run, nil
 	}
 	if err := h.p.Cursors.open(liveQuestion{l.group.veiled}, q.After, &s.after); err != nil {
 		return nil, fieldError("Last-Event-ID", "is not one that was given out here")
 	}
-	return s, hub.near(ctx, s.after)
+	return s.run, hub.near(ctx, s.after)
 }
 
 func liveNames() string {

@@ -515,8 +515,8 @@ func (h *Hub) id(at place, veiled bool) string {
 	return id
 }
 
-// Run sends the items of the stream until ctx ends, send fails, or the stream is ended; that is told by a notice first.
-func (s *LiveStream) Run(ctx context.Context, send func(LiveItem) error) error {
+// run is a LiveRun.
+func (s *liveStream) run(ctx context.Context, send func(LiveItem) error) error {
 	if s.after != nil {
 		if err := s.readOn(ctx, nil, send); err != nil {
 			return err
@@ -542,9 +542,9 @@ func (s *LiveStream) Run(ctx context.Context, send func(LiveItem) error) error {
 	return s.listen(ctx, send)
 }
 
-func (s *LiveStream) id() string { return s.hub.id(s.after, s.listener.group.veiled) }
+func (s *liveStream) id() string { return s.hub.id(s.after, s.listener.group.veiled) }
 
-func (s *LiveStream) listen(ctx context.Context, send func(LiveItem) error) error {
+func (s *liveStream) listen(ctx context.Context, send func(LiveItem) error) error {
 	beat := time.NewTicker(liveBeat)
 	defer beat.Stop()
 	last, quiet := s.id(), true
@@ -575,7 +575,7 @@ func (s *LiveStream) listen(ctx context.Context, send func(LiveItem) error) erro
 }
 
 // readOn tells from the log what follows on the place, up to some entries, or to the tails.
-func (s *LiveStream) readOn(ctx context.Context, upTo map[int]uint64, send func(LiveItem) error) error {
+func (s *liveStream) readOn(ctx context.Context, upTo map[int]uint64, send func(LiveItem) error) error {
 	for _, shard := range s.hub.shards {
 		told, known := s.after[shard]
 		from := told.Index
@@ -608,7 +608,7 @@ func (s *LiveStream) readOn(ctx context.Context, upTo map[int]uint64, send func(
 	return nil
 }
 
-func (s *LiveStream) tellEntry(e *domain.Entry, send func(LiveItem) error) error {
+func (s *liveStream) tellEntry(e *domain.Entry, send func(LiveItem) error) error {
 	g := group{key: s.listener.group, filter: s.listener.filter, listeners: map[*listener]struct{}{s.listener: {}}}
 	for i := range e.Events {
 		at := e.Events[i].Position

@@ -46,6 +46,7 @@ type Questions struct {
 	Resolve Question[query.Resolve, query.ResolveAnswer]
 	Access  Question[query.Accesses, query.AccessesAnswer]
 	Export  Question[query.Export, query.Exported]
+	Live    Question[query.Live, query.LiveRun]
 }
 
 // From are the questions that the query side answers.
@@ -55,7 +56,7 @@ func From(app *query.App) Questions {
 		Denials: app.Denials, Timeline: app.Timeline, Explain: app.Explain, State: app.State, Decision: app.Decision,
 		SearchEvents: app.SearchEvents, Analytics: app.Analytics, Titles: app.Titles, DeviceTypes: app.DeviceTypes,
 		PolicyVersion: app.PolicyVersion, PolicyDiff: app.PolicyDiff, Projections: app.Projections, Parked: app.Parked,
-		RetryParked: app.RetryParked, Resolve: app.Resolve, Access: app.Access, Export: app.Export,
+		RetryParked: app.RetryParked, Resolve: app.Resolve, Access: app.Access, Export: app.Export, Live: app.Live,
 	}
 }
 
@@ -115,6 +116,7 @@ func MountQuestions(g *web.Gateway, ask Questions, o Options) (*web.API, error) 
 	r := routes{api: api, ask: ask, o: o}
 	r.customers()
 	r.events()
+	r.live()
 	r.exports()
 	r.reference()
 	r.operations()

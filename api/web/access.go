@@ -48,6 +48,7 @@ func access() []AccessRow {
 		{"GET", "/v1/customers/{customer}/accesses", "operator"},
 		{"GET", "/v1/decisions/{decision}", "device service support operator"},
 		{"GET", "/v1/events/search", "service support analyst operator"},
+		{"GET", "/v1/events/live", "support analyst operator"},
 		{"GET", "/v1/analytics/{metric}", "service support analyst operator"},
 		{"GET", "/v1/titles", "device service support analyst operator"},
 		{"GET", "/v1/device-types", "device service support analyst operator"},

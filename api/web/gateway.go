@@ -176,6 +176,14 @@ func CutOff(ctx context.Context, err error) {
 	panic(http.ErrAbortHandler)
 }
 
+// Detach takes a request out of the number of those that may be answered at once: a stream, which waits most of its
+// life and has a limit of its own.
+func Detach(ctx context.Context) {
+	if free := RequestOf(ctx).free; free != nil {
+		free()
+	}
+}
+
 // observed counts and limits requests, and writes the one line about each in the log. The line has no personal data:
 // neither body nor query nor the path's values, only its pattern.
 func (g *Gateway) observed(next http.Handler) http.Handler {
@@ -189,7 +197,9 @@ func (g *Gateway) observed(next http.Handler) http.Handler {
 		}
 		select {
 		case g.slots <- struct{}{}:
-			defer func() { <-g.slots }()
+			free := sync.OnceFunc(func() { <-g.slots })
+			defer free()
+			RequestOf(r.Context()).free = free
 		default:
 			New(Overloaded, "too many requests at once; nothing was done").After(time.Second).write(wrapped, r)
 			return

@@ -21,6 +21,7 @@ type Request struct {
 	who         Identity
 	route       string
 	hide        []string // values of the path, which are not logged
+	free        func()   // gives the request's slot back
 }
 
 type requestKey struct{}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common"
@@ -54,6 +55,9 @@ func New() (*Filters, error) {
 
 // Compile checks an expression.
 func (f *Filters) Compile(expression string) (query.LiveFilter, error) {
+	if !utf8.ValidString(expression) {
+		return nil, &query.FilterError{Problem: "is not UTF-8"}
+	}
 	ast, issues := f.env.Compile(expression)
 	if err := issues.Err(); err != nil {
 		return nil, first(issues.Errors(), expression)

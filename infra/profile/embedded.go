@@ -3,6 +3,7 @@ package profile
 import (
 	"context"
 	"path/filepath"
+	"time"
 
 	"carryon/api/cli"
 	"carryon/api/config"
@@ -49,6 +50,8 @@ func (embedded) openModels(ctx context.Context, s *System) error { return s.open
 func (embedded) settle(ctx context.Context, s *System) error { return s.writer.Ready(ctx) }
 
 func (embedded) checks(*System) []web.Check { return nil } // it is all in this process
+
+func (embedded) livePoll() time.Duration { return 0 }
 
 func (embedded) newTransport(s *System) (transport, error) {
 	return watermill.NewInProcess(watermill.Config{Logger: s.logger}, s.shared, s.registry, s.models.runners...)

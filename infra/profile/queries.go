@@ -8,6 +8,7 @@ import (
 	"carryon/api/cli"
 	"carryon/command"
 	"carryon/domain"
+	"carryon/infra/celfilter"
 	"carryon/projector"
 	"carryon/query"
 )
@@ -24,8 +25,19 @@ func (s *System) openQueries() {
 		Cursors: query.NewCursors(s.keys.CursorKey()), Pseudonyms: s.keys.Pseudonyms(), Words: words{s.vault},
 		Customers: s.models.customers, Timeline: s.models.timeline, Denials: s.models.denials, Analytics: s.models.analytics,
 		Search: s.models.search, Reference: query.NewReferences(s.models.reference, catalogue), Waiters: waiters,
-		Books: s.books, Catalogue: catalogue, Control: control{s.models.runners},
+		Books: s.books, Catalogue: catalogue, Control: control{s.models.runners}, Live: s.live,
 	})
+}
+
+// openLive makes the live stream, which the writers tell.
+func (s *System) openLive() error {
+	filters, err := celfilter.New()
+	if err != nil {
+		return err
+	}
+	s.live = query.NewHub(s.shared, s.layout.shards(), filters, s.logger, s.outside.livePoll())
+	s.onClose(func(context.Context) error { s.live.Close(); return nil })
+	return nil
 }
 
 // words opens personal words, in the query side's terms.

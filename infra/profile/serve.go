@@ -68,6 +68,7 @@ func (s *System) Serve(ctx context.Context, announce func(url string)) error {
 	}
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.ShutdownTimeout)
 	defer cancel()
+	s.live.Close() // or they would be waited for
 	errs := []error{server.Shutdown(bounded), s.closeWriters(bounded), s.stopTransport()}
 	stop()
 	if err := <-projected; err != nil && !errors.Is(err, projector.ErrHistoryDiffers) { // that was logged and shown as it happened

@@ -49,6 +49,7 @@ type System struct {
 	turns     *projector.Turns
 	transport atomic.Pointer[transport] // nil while nothing is carried
 	queries   *query.App
+	live      *query.Hub
 
 	recorded      atomic.Int64
 	writersClosed sync.Once
@@ -68,6 +69,8 @@ type outside interface {
 	settle(ctx context.Context, s *System) error
 	// checks are the profile's own dependencies.
 	checks(s *System) []web.Check
+	// livePoll is the time between the live stream's looks at the log; 0: it is told.
+	livePoll() time.Duration
 	// newTransport makes what carries entries from the writers to the read models.
 	newTransport(s *System) (transport, error)
 }
@@ -121,6 +124,9 @@ func open(ctx context.Context, c *config.Config, o cli.OpenOptions, out outside)
 		return nil, err
 	}
 	if err := out.openModels(ctx, s); err != nil {
+		return nil, err
+	}
+	if err := s.openLive(); err != nil {
 		return nil, err
 	}
 	s.books = command.NewBooks(s.log, s.log, command.DomainFolding(), s.layout.customerShards)
@@ -194,9 +200,10 @@ func (s *System) closeWriters(ctx context.Context) error {
 	return s.writersErr
 }
 
-// Publish counts what was recorded and hands it to the transport, while that runs.
+// Publish counts what was recorded, and hands it to the live stream and to the transport, while that runs.
 func (s *System) Publish(ctx context.Context, e *domain.Entry) error {
 	s.recorded.Add(int64(len(e.Events)))
+	s.live.Offer(e)
 	t := s.transport.Load()
 	if t == nil {
 		return nil
