@@ -259,3 +259,32 @@ func (l *scriptedLog) claimLarge(shard int) *domain.Entry {
 	l.derived[shard] = e.Index
 	return &e
 }
+
+// TransportRig is a read model that runs by itself over a log, for tests of a transport's own faults. It is the listener
+// that the transport has to tell.
+type TransportRig[T projector.Tx] struct {
+	*instance[T]
+	scene *scene[T]
+	next  int
+}
+
+// NewTransportRig starts a read model, which ends with the test.
+func NewTransportRig[T projector.Tx](t *testing.T, subject ConsumerSubject[T]) *TransportRig[T] {
+	s := newScene(t, subject)
+	r := &TransportRig[T]{instance: s.instance(projector.Config{}), scene: s}
+	s.running(r.instance)
+	return r
+}
+
+// Claim appends an entry to the log, and returns it for the transport to carry, or not.
+func (r *TransportRig[T]) Claim() *domain.Entry {
+	r.next++
+	return r.scene.log.claim(r.next%2, counted("a", fmt.Sprint("x", r.next%7))...)
+}
+
+// Reaches waits until the read model shows the tails, and checks that every event was applied once.
+func (r *TransportRig[T]) Reaches() {
+	r.scene.Helper()
+	r.scene.reaches(r.instance)
+	r.scene.checkAtTail()
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -162,15 +161,29 @@ func (all everyone) Hint(shard int, index uint64) {
 // assignment knows which partitions the group has given to this process. The client library tells nobody but the handler
 // of a session, and a tracer may wrap that.
 type assignment struct {
-	topic   string
-	current atomic.Pointer[map[int32]bool] // nil: no session
+	topic string
+
+	mu         sync.Mutex
+	partitions map[int32]bool // given; true: and messages come from now on. nil: no session
 }
 
-func (a *assignment) joined() bool { return a.current.Load() != nil }
+// joined tells whether messages come from all partitions that were given.
+func (a *assignment) joined() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, comes := range a.partitions {
+		if !comes {
+			return false
+		}
+	}
+	return a.partitions != nil
+}
 
 func (a *assignment) has(shard int) bool {
-	partitions := a.current.Load()
-	return partitions == nil || (*partitions)[int32(shard)] //nolint:gosec // a shard's number
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	_, given := a.partitions[int32(shard)] //nolint:gosec // a shard's number
+	return given || a.partitions == nil
 }
 
 // WrapConsumer changes nothing.
@@ -200,14 +213,28 @@ type session struct {
 func (s session) Setup(group sarama.ConsumerGroupSession) error {
 	partitions := map[int32]bool{}
 	for _, p := range group.Claims()[s.assigned.topic] {
-		partitions[p] = true
+		partitions[p] = false
 	}
-	s.assigned.current.Store(&partitions)
+	s.assigned.mu.Lock()
+	s.assigned.partitions = partitions
+	s.assigned.mu.Unlock()
 	return s.ConsumerGroupHandler.Setup(group)
+}
+
+// ConsumeClaim notes that a partition's messages come.
+func (s session) ConsumeClaim(group sarama.ConsumerGroupSession, claim sarama.ConsumerGroupClaim) error {
+	s.assigned.mu.Lock()
+	if _, given := s.assigned.partitions[claim.Partition()]; given {
+		s.assigned.partitions[claim.Partition()] = true
+	}
+	s.assigned.mu.Unlock()
+	return s.ConsumerGroupHandler.ConsumeClaim(group, claim)
 }
 
 // Cleanup notes that the session is over.
 func (s session) Cleanup(group sarama.ConsumerGroupSession) error {
-	s.assigned.current.Store(nil)
+	s.assigned.mu.Lock()
+	s.assigned.partitions = nil
+	s.assigned.mu.Unlock()
 	return s.ConsumerGroupHandler.Cleanup(group)
 }

@@ -21,7 +21,10 @@ import (
 	"carryon/projector"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// Sarama's metrics have a clock of their own that nobody can stop.
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+}
 
 const patience = 20 * time.Second
 
