@@ -108,6 +108,11 @@ func (f fakeCommands) PublicKeys() []command.PublicKey {
 	return []command.PublicKey{{ID: "k1", Key: make([]byte, 32), Current: true}}
 }
 
+func (f fakeCommands) Shadow() (command.ShadowReport, error) {
+	f.asked.Add(1)
+	return command.ShadowReport{}, nil
+}
+
 type fakeQuestion[Q, A any] struct{ asked *atomic.Int64 }
 
 func (f fakeQuestion[Q, A]) Handle(context.Context, Q) (A, error) {
@@ -127,7 +132,9 @@ type fakeLive struct{ asked *atomic.Int64 }
 
 func (f fakeLive) Handle(context.Context, query.Live) (query.LiveRun, error) {
 	f.asked.Add(1)
-	return func(_ context.Context, send func(query.LiveItem) error) error { return send(query.LiveItem{Kind: query.LiveBeat}) }, nil
+	return func(_ context.Context, send func(query.LiveItem) error) error {
+		return send(query.LiveItem{Kind: query.LiveBeat})
+	}, nil
 }
 
 func fakeQuestions(n *atomic.Int64) queryapi.Questions {

@@ -33,6 +33,7 @@ type App struct {
 	forwarder Forwarder
 	forwarded bool // what comes here was forwarded by another process
 	emergency *emergency
+	shadow    *Shadow
 	clock     Clock
 	logger    *slog.Logger
 	metrics   *Metrics
@@ -74,6 +75,7 @@ type Dependencies struct {
 	Signer     Signer
 	Impact     Impact // nil: a dry run of a withdrawal or policy is ErrUnavailable
 	FailOpen   FailOpen
+	Shadow     *Shadow     // a policy that decides beside the one in force; nil: none does
 	Forwarding *Forwarding // nil: this process writes every shard itself
 	Clock      Clock
 	Logger     *slog.Logger
@@ -115,6 +117,9 @@ func NewApp(d Dependencies) (*App, error) {
 		}
 		a.forwarder, a.writer = f.To, newFront(d.Writer, *f)
 	}
+	if a.shadow = d.Shadow; a.shadow != nil {
+		a.shadow.metrics = d.Metrics
+	}
 	a.emergency = newEmergency(a, d.FailOpen)
 	d.Metrics.follow(d.Reference)
 	return a, nil
@@ -128,5 +133,13 @@ func (a *App) Close() { a.emergency.close() }
 
 // PublicKeys are the keys that devices check licences with.
 func (a *App) PublicKeys() []PublicKey { return a.signer.PublicKeys() }
+
+// Shadow is what the shadow policy has decided. domain.ErrNotFound (wrapped): there is none.
+func (a *App) Shadow() (ShadowReport, error) {
+	if a.shadow == nil {
+		return ShadowReport{}, fmt.Errorf("no policy decides in the shadow here: %w", domain.ErrNotFound)
+	}
+	return a.shadow.Report(), nil
+}
 
 func (a *App) now() time.Time { return a.clock().UTC().Truncate(time.Microsecond) }

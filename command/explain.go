@@ -119,29 +119,19 @@ func (a *App) recompute(ctx context.Context, books *domain.Customer, e *domain.E
 		return Recomputed{}, fmt.Errorf("what decision %s was made from: %w", recorded.ID, err)
 	}
 	m := domain.Moment{Now: recorded.DecidedAt, CommandID: namesake(e.Stream, e.CommandID), Actor: e.Actor, Version: recorded.CustomerVersion, Reference: ref}
-	r := &recorded.Request
-	acquire := domain.AcquireRequest{
-		DeviceID: r.DeviceID, DeviceType: r.DeviceType, TitleID: r.TitleID, Country: r.Country, ProfileID: r.ProfileID,
-		Maturity: r.Maturity, Trigger: r.Trigger, Quality: r.Quality, SizeBytes: r.SizeBytes,
-	}
-	var verdict domain.Verdict
-	switch {
-	case without != nil:
+	var made *domain.Decision
+	if without != nil {
 		m.CommandID = namesake(e.Stream, without.commandID)
-		verdict, err = without.state.Grant(m, acquire)
-	case recorded.Command == domain.CommandAcquire:
-		verdict, err = books.Acquire(m, acquire)
-	case recorded.Command == domain.CommandRenew:
-		verdict, err = books.Renew(m, domain.RenewRequest{LicenseID: r.LicenseID, Country: r.Country, Trigger: r.Trigger})
-	case recorded.Command == domain.CommandRegisterDevice:
-		verdict, err = books.RegisterDevice(m, domain.RegisterRequest{DeviceID: r.DeviceID, DeviceType: r.DeviceType, Replaces: r.Replaces})
-	default:
-		return Recomputed{}, fmt.Errorf("decision %s is on the command %q, which no rule decides", recorded.ID, recorded.Command)
+		var verdict domain.Verdict
+		verdict, err = without.state.Grant(m, acquisition(&recorded.Request))
+		made = verdict.Decision
+	} else {
+		made, err = redecide(books, m, recorded)
 	}
 	if err != nil {
 		return Recomputed{}, fmt.Errorf("making decision %s again: %w", recorded.ID, err)
 	}
-	again := Recomputed{Event: *e, Recorded: *recorded, Again: *verdict.Decision}
+	again := Recomputed{Event: *e, Recorded: *recorded, Again: *made}
 	was, err := json.Marshal(&again.Recorded)
 	if err != nil {
 		return Recomputed{}, fmt.Errorf("writing decision %s: %w", recorded.ID, err)

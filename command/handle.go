@@ -22,6 +22,9 @@ type request struct {
 	customer func(books *domain.Customer, m domain.Moment) (domain.Verdict, error)
 	stand    func(books domain.Aggregate, m domain.Moment) (domain.Verdict, error)
 
+	shadow *Shadow // decides beside it; nil: nobody does
+	shade  shade
+
 	command any // as it came, for a process that writes the shard; personal words in it are sealed again there
 }
 
@@ -34,13 +37,18 @@ func (r *request) Decide(state domain.Aggregate, m domain.Moment) (domain.Verdic
 	if !ok {
 		return domain.Verdict{}, errNotACustomer(r.stream, state)
 	}
-	return r.customer(books, m)
+	verdict, err := r.customer(books, m)
+	if r.shadow != nil && err == nil && verdict.Decision != nil && !r.dryRun {
+		r.shade = r.shadow.decide(books, m, verdict.Decision)
+	}
+	return verdict, err
 }
 
 // handle has a request decided and recorded, and completes its answer: the licence is signed here, in the caller's own
 // goroutine, from what was recorded.
 func (a *App) handle(ctx context.Context, r request) (result Result, err error) {
 	begin := time.Now()
+	r.shadow = a.shadow
 	defer func() { a.observe(ctx, &r, &result, err, time.Since(begin)) }()
 	s := Submission{
 		Stream: r.stream, Meta: *r.meta, RequestHash: r.hash, KeyBound: r.bound && !r.dryRun, Decider: &r,
@@ -57,7 +65,21 @@ func (a *App) handle(ctx context.Context, r request) (result Result, err error) 
 	if err != nil {
 		return Result{}, invalid(err, "")
 	}
+	a.compareShade(&r, &result)
 	return a.complete(result)
+}
+
+// compareShade counts what the shadow policy would have decided, once the decision is recorded.
+func (a *App) compareShade(r *request, result *Result) {
+	if r.shade.made == nil || result.Repeated || result.elsewhere || result.Decision == nil || r.shade.made.ID != result.Decision.ID {
+		return
+	}
+	for i := range result.Events {
+		if d := a.books.folding.Decision(&result.Events[i]); d != nil && d.ID == r.shade.made.ID {
+			a.shadow.record(r.shade, result.Events[i].Seq)
+			return
+		}
+	}
 }
 
 // complete adds the signed licence to an answer that grants one. The grant is recorded by then: who repeats the command

@@ -21,6 +21,7 @@ type Metrics struct {
 	duration   *prometheus.HistogramVec // seconds, by command
 	emergency  *prometheus.CounterVec   // grants made without the books, by what became of them
 	unsettled  prometheus.Gauge         // of these, how many are known to wait
+	shadow     *prometheus.CounterVec   // decisions of the shadow policy, by how they compare
 	registerer prometheus.Registerer
 }
 
@@ -42,13 +43,18 @@ func NewMetrics(registerer prometheus.Registerer) *Metrics {
 		unsettled: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "carryon_failopen_unsettled", Help: "Customers with fail-open grants that wait to be settled.",
 		}),
+		shadow: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "carryon_shadow_decisions_total", Help: "Decisions that the shadow policy made too, by what it would have decided.",
+		}, []string{"compared"}),
 		registerer: registerer,
 	}
 	if registerer != nil {
-		registerer.MustRegister(m.commands, m.refusals, m.duration, m.emergency, m.unsettled)
+		registerer.MustRegister(m.commands, m.refusals, m.duration, m.emergency, m.unsettled, m.shadow)
 	}
 	return m
 }
+
+func (m *Metrics) shadowed(compared string) { m.shadow.WithLabelValues(compared).Inc() }
 
 // follow exports how stale the reference is.
 func (m *Metrics) follow(f *ReferenceFollower) {

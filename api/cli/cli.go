@@ -44,6 +44,7 @@ type program struct {
 	Simulate  simulateCommand  `cmd:"" help:"Load any Carryon over HTTP with seeded, paced households, and check what it acknowledged."`
 	Verify    verifyCommand    `cmd:"" help:"Audit log, histories and read models. Exit status 3: differences."`
 	Explain   explainCommand   `cmd:"" help:"Why may this customer (not) download this title on this device, now or at another moment?"`
+	Backtest  backtestCommand  `cmd:"" help:"Decide the past again under another policy, and say what would have been decided otherwise."`
 	Export    exportCommand    `cmd:"" help:"Write recorded events as CSV or NDJSON."`
 	Catalogue catalogueCommand `cmd:"" help:"Show or replace the catalogue of titles."`
 	Token     tokenCommand     `cmd:"" help:"Print an access token, and nothing else."`
@@ -72,6 +73,7 @@ type Settings struct {
 	CacheBytes      string `group:"Settings" help:"Memory for folded customers (268435456)." placeholder:"BYTES"`
 	SnapshotEvery   string `group:"Settings" help:"Events of a stream between two snapshots (100)." placeholder:"N"`
 	MaxInFlight     string `group:"Settings" help:"HTTP requests at once (1024)." placeholder:"N"`
+	ShadowPolicy    string `group:"Settings" help:"Policy document that decides beside the one in force and changes nothing." placeholder:"FILE"`
 
 	Shards                    string `group:"Distributed" help:"Shards that customers are spread over, fixed when the event store is made (16)." placeholder:"N"`
 	InternalListen            string `group:"Distributed" help:"host:port where other processes hand commands over (127.0.0.1:0)." placeholder:"ADDR"`

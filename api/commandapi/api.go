@@ -31,6 +31,7 @@ type Commands interface {
 	WithdrawTitle(ctx context.Context, c command.WithdrawTitle) (command.Result, error)
 	PublishPolicy(ctx context.Context, c command.PublishPolicy) (command.Result, error)
 	PublicKeys() []command.PublicKey
+	Shadow() (command.ShadowReport, error)
 }
 
 var _ Commands = (*command.App)(nil)

@@ -101,6 +101,16 @@ func (r routes) reference() {
 		}))
 	})
 	web.Handle(r.api, web.Spec{
+		ID: "shadow-report", Method: http.MethodGet, Path: "/v1/shadow", Tag: "reference", Timeout: r.timeout,
+		Summary: "What the shadow policy would have decided", Description: "Since this process started with --shadow-policy: how many decisions it would have made otherwise, by rule, and the latest thousand. 404 without one.",
+	}, func(context.Context, *struct{}) (*Shade, error) {
+		report, err := r.do.Shadow()
+		if err != nil {
+			return nil, err
+		}
+		return &Shade{Body: report}, nil
+	})
+	web.Handle(r.api, web.Spec{
 		ID: "list-keys", Method: http.MethodGet, Path: "/v1/keys", Tag: "reference", Timeout: r.timeout,
 		Summary: "The keys that devices check licences with", Description: "Keys are added, not replaced: a device fetches the list when it is online and keeps it. How to check a licence offline: docs/licence-format.md.",
 	}, func(context.Context, *struct{}) (*Keys, error) {
@@ -110,4 +120,9 @@ func (r routes) reference() {
 		}
 		return out, nil
 	})
+}
+
+// Shade is what a shadow policy has decided.
+type Shade struct {
+	Body command.ShadowReport
 }

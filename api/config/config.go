@@ -37,6 +37,7 @@ type Config struct {
 	CacheBytes      int64         // of folded customers in memory
 	SnapshotEvery   int           // events of a stream between two snapshots
 	MaxInFlight     int           // HTTP requests at once
+	ShadowPolicy    string        // file of a policy that decides beside the one in force; empty: none
 
 	// The distributed profile only.
 	Shards          int    // of customers, fixed when the event store is made
@@ -135,6 +136,7 @@ func Settings() []Setting {
 		{Key: "cache-bytes", Default: "268435456", Help: "1048576 and more: memory for folded customers", parse: number(1<<20, 1<<40, func(c *Config, n int64) { c.CacheBytes = n })},
 		{Key: "snapshot-every", Default: "100", Help: "10 to 100000: events of a stream between two snapshots", parse: number(10, 100_000, func(c *Config, n int64) { c.SnapshotEvery = int(n) })},
 		{Key: "max-in-flight", Default: "1024", Help: "1 to 100000: HTTP requests at once; beyond, 503", parse: number(1, 100_000, func(c *Config, n int64) { c.MaxInFlight = int(n) })},
+		{Key: "shadow-policy", Help: "file of a policy document that decides beside the one in force and changes nothing; empty: none", parse: text(func(c *Config) *string { return &c.ShadowPolicy })},
 
 		{Key: "shards", Default: "16", Help: "1 to 1024: shards that customers are spread over, fixed when the event store is made", parse: number(1, 1024, func(c *Config, n int64) { c.Shards = int(n) })},
 		{Key: "internal-listen", Default: "127.0.0.1:0", Help: "host:port where other processes hand commands over; port 0 takes a free one", parse: address(func(c *Config) *string { return &c.InternalListen })},

@@ -33,6 +33,7 @@ func access() []AccessRow {
 		{"DELETE", "/v1/customers/{customer}/exceptions/{exception}", "support operator"},
 		{"POST", "/v1/titles/{title}/withdraw", "service operator"},
 		{"PUT", "/v1/policies/{policy}", "operator"},
+		{"GET", "/v1/shadow", "operator"},
 		{"GET", "/v1/keys", ""},
 
 		// Query API

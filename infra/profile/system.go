@@ -171,7 +171,12 @@ func (s *System) openCommands(ctx context.Context) (err error) {
 	if err := s.outside.settle(ctx, s); err != nil {
 		return err
 	}
+	shadow, err := openShadow(s.config.ShadowPolicy)
+	if err != nil {
+		return err
+	}
 	s.app, err = command.NewApp(command.Dependencies{
+		Shadow: shadow,
 		Writer: s.writer, Books: s.books, Reference: s.reference, Vault: s.vault, Signer: s.keys,
 		Impact: s.impact(), Clock: s.clock, Logger: s.logger, Metrics: command.NewMetrics(s.registry),
 	})
@@ -183,6 +188,22 @@ func (s *System) openCommands(ctx context.Context) (err error) {
 	}
 	s.onClose(func(context.Context) error { s.app.Close(); return nil })
 	return nil
+}
+
+// openShadow reads the policy that decides in the shadow, if there is one.
+func openShadow(path string) (*command.Shadow, error) {
+	if path == "" {
+		return nil, nil
+	}
+	document, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("shadow-policy: %w", err)
+	}
+	policy, err := domain.ParsePolicy(document)
+	if err != nil {
+		return nil, fmt.Errorf("shadow-policy %s: %w", path, err)
+	}
+	return command.NewShadow(policy), nil
 }
 
 func (s *System) impact() command.Impact {
