@@ -36,8 +36,9 @@ func (s *System) stopTransport() error {
 	return (*t).Close()
 }
 
-// Serve runs the projectors and serves HTTP until ctx ends. Then, in order and bounded by the shutdown time: not ready,
-// no new connections, requests under way finish, the writers settle (Close), what was published is projected.
+// Serve runs the projectors and serves HTTP until ctx ends. Then, in order and bounded by the shutdown time: the shards
+// are others', not ready, no new connections, requests under way finish, the writers settle, what was published is
+// projected.
 func (s *System) Serve(ctx context.Context, announce func(url string)) error {
 	handler, health, err := s.handler()
 	if err != nil {
@@ -48,6 +49,9 @@ func (s *System) Serve(ctx context.Context, announce func(url string)) error {
 	if err := s.startTransport(background); err != nil {
 		return err
 	}
+	if err := s.join(background); err != nil {
+		return errors.Join(err, s.stopTransport())
+	}
 	projected := make(chan error, 1)
 	go func() { projected <- s.project(background) }() // ends with stop
 	server, err := web.Listen(ctx, web.ServerOptions{
@@ -56,7 +60,7 @@ func (s *System) Serve(ctx context.Context, announce func(url string)) error {
 	})
 	if err != nil {
 		stop()
-		return errors.Join(err, <-projected, s.stopTransport())
+		return errors.Join(err, <-projected, s.leave(context.WithoutCancel(ctx)), s.stopTransport())
 	}
 	if announce != nil {
 		announce(server.URL())
@@ -69,12 +73,34 @@ func (s *System) Serve(ctx context.Context, announce func(url string)) error {
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.config.ShutdownTimeout)
 	defer cancel()
 	s.live.Close() // or they would be waited for
-	errs := []error{server.Shutdown(bounded), s.closeWriters(bounded), s.stopTransport()}
+	errs := []error{s.depart(bounded), server.Shutdown(bounded), s.closeWriters(bounded), s.leave(bounded), s.stopTransport()}
 	stop()
 	if err := <-projected; err != nil && !errors.Is(err, projector.ErrHistoryDiffers) { // that was logged and shown as it happened
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// join makes this process one of those that share the shards, if there are others.
+func (s *System) join(ctx context.Context) error {
+	if s.peers == nil || !s.has(command.RoleCommand) {
+		return nil
+	}
+	return s.peers.join(ctx, s.app.Local(), s.config.InternalListen, s.config.InternalAddress, s.layout.customerShards, s.registry)
+}
+
+func (s *System) depart(ctx context.Context) error {
+	if s.peers == nil {
+		return nil
+	}
+	return s.peers.depart(ctx)
+}
+
+func (s *System) leave(ctx context.Context) error {
+	if s.peers == nil {
+		return nil
+	}
+	return s.peers.leave(ctx)
 }
 
 // project runs the projectors, if this process has them, until ctx ends.

@@ -43,6 +43,7 @@ type System struct {
 	writer    *command.Writer
 	books     *command.Books
 	app       *command.App
+	peers     *peers // nil: this process is alone
 	models    *models
 	access    query.AccessLog
 	shared    *projector.Shared
@@ -175,8 +176,12 @@ func (s *System) openCommands(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	var forwarding *command.Forwarding
+	if s.peers != nil {
+		forwarding = &command.Forwarding{To: s.peers.client, Owners: s.peers, Shards: s.layout.customerShards, Metrics: command.NewFrontMetrics(s.registry)}
+	}
 	s.app, err = command.NewApp(command.Dependencies{
-		Shadow: shadow,
+		Shadow: shadow, Forwarding: forwarding,
 		Writer: s.writer, Books: s.books, Reference: s.reference, Vault: s.vault, Signer: s.keys,
 		Impact: s.impact(), Clock: s.clock, Logger: s.logger, Metrics: command.NewMetrics(s.registry),
 	})
