@@ -11,6 +11,9 @@ import (
 type Core struct {
 	w *Writer
 	s *shard
+
+	// Published, when set, is handed what the shard wants published.
+	Published func(*domain.Entry)
 }
 
 // NewCore takes a shard of a writer that is never started.
@@ -22,8 +25,9 @@ func NewCore(w *Writer, shard int) *Core {
 
 // Job is something the shard wants done. Do does the I/O, and what it returns tells the shard.
 type Job struct {
-	Kind  string
-	Entry *domain.Entry // of a claim
+	Kind   string
+	Entry  *domain.Entry   // of a claim
+	Stream domain.StreamID // of a load, or of events
 	Do    func(context.Context) (tell func())
 }
 
@@ -36,15 +40,27 @@ func (c *Core) Step() []Job {
 		case answerTask:
 			t.p.done <- struct{}{}
 		case publishTask:
+			if c.Published != nil {
+				c.Published(t.entry)
+			}
+		case loadTask:
+			jobs = append(jobs, Job{Kind: "load", Stream: t.wanted.stream, Do: c.w.job(c.s, t)})
+		case eventsTask:
+			jobs = append(jobs, Job{Kind: "events", Stream: t.wanted.stream, Do: c.w.job(c.s, t)})
 		case pauseTask:
 			jobs = append(jobs, Job{Kind: "pause", Do: func(context.Context) func() { return t.then }})
 		case claimTask:
 			jobs = append(jobs, Job{Kind: "claim", Entry: t.entry, Do: c.w.job(c.s, t)})
 		default:
-			jobs = append(jobs, Job{Kind: fmt.Sprintf("%T", t), Do: c.w.job(c.s, t)})
+			jobs = append(jobs, Job{Kind: kinds[fmt.Sprintf("%T", t)], Do: c.w.job(c.s, t)})
 		}
 	}
 	return jobs
+}
+
+var kinds = map[string]string{
+	"command.progressTask": "progress", "command.readTask": "read", "command.headTask": "head", "command.deriveTask": "derive",
+	"command.saveTask": "save", "command.forwardTask": "forward",
 }
 
 // Waiting is a submission that was given to a core.
@@ -69,6 +85,9 @@ func (c *Core) Abandon(w *Waiting) { c.s.abandon(w.p, context.Canceled) }
 
 // Stopped is why the shard is stopped, nil while it is at work.
 func (c *Core) Stopped() error { return c.s.ended }
+
+// Opened tells whether what was in the log at the start has been read.
+func (c *Core) Opened() bool { return c.s.opened }
 
 // Derived tells whether the histories are as far as the log is known.
 func (c *Core) Derived() bool { return c.s.derived >= c.s.head.Index }
