@@ -240,6 +240,7 @@ const (
 	maxDecisionAge   = time.Second // a batch that waited longer for its turn is decided again
 	verifyEvery      = 64          // derivations between looks at the progress
 	maxReloads       = 3
+	maxTakenPause    = 4 // pauses of who finds another writer at work double up to the fourth: 40 ms, unless set otherwise
 )
 
 func (s *shard) do(t task) { s.tasks = append(s.tasks, t) }
@@ -634,7 +635,7 @@ func (s *shard) caughtUp() {
 		s.forward(s.head.Writer)
 	}
 	s.op = opPausing
-	s.do(pauseTask{d: s.backoff(s.taken - 1), then: func() { s.op = opNone }})
+	s.do(pauseTask{d: s.backoff(min(s.taken-1, maxTakenPause)), then: func() { s.op = opNone }})
 }
 
 // unwritten takes note that a batch was not written and will not be.
