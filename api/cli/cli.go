@@ -45,7 +45,7 @@ type program struct {
 	Verify    verifyCommand    `cmd:"" help:"Audit log, histories and read models. Exit status 3: differences."`
 	Explain   explainCommand   `cmd:"" help:"Why may this customer (not) download this title on this device, now or at another moment?"`
 	Backtest  backtestCommand  `cmd:"" help:"Decide the past again under another policy, and say what would have been decided otherwise."`
-	Export    exportCommand    `cmd:"" help:"Write recorded events as CSV or NDJSON."`
+	Export    exportCommand    `cmd:"" help:"Write tables of the read models as CSV, NDJSON or Parquet."`
 	Catalogue catalogueCommand `cmd:"" help:"Show or replace the catalogue of titles."`
 	Token     tokenCommand     `cmd:"" help:"Print an access token, and nothing else."`
 	Keys      keysCommand      `cmd:"" help:"Show or rotate the keys that sign licences."`

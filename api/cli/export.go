@@ -13,7 +13,7 @@ import (
 
 type exportCommand struct {
 	Table    string    `arg:"" help:"timeline, denials, events, licenses, devices or customers." enum:"timeline,denials,events,licenses,devices,customers"`
-	Format   string    `help:"csv or ndjson." enum:"csv,ndjson" default:"csv"`
+	Format   string    `help:"csv, ndjson or parquet." enum:"csv,ndjson,parquet" default:"csv"`
 	Output   string    `help:"File to write; - is standard output." short:"o" default:"-" placeholder:"FILE"`
 	Customer []string  `help:"Only these customers." placeholder:"ID"`
 	Type     []string  `help:"Only these event types." placeholder:"TYPE"`
@@ -63,8 +63,11 @@ func (e exportCommand) Run(r *run) (err error) {
 	buffered := bufio.NewWriterSize(out, 256<<10)
 	show := newProgress(r.Err, "exporting", "rows", 0)
 	write := table.WriteCSV
-	if e.Format == "ndjson" {
+	switch e.Format {
+	case "ndjson":
 		write = table.WriteNDJSON
+	case "parquet":
+		write = table.WriteParquet
 	}
 	rows, err := write(buffered, show.Set)
 	if err := errors.Join(err, buffered.Flush()); err != nil {

@@ -19,8 +19,9 @@ import (
 // a table can't be taken for a whole one.
 
 const (
-	formatCSV    = "csv"
-	formatNDJSON = "ndjson"
+	formatCSV     = "csv"
+	formatNDJSON  = "ndjson"
+	formatParquet = "parquet"
 
 	exportBuffer   = 64 << 10
 	exportPatience = 30 * time.Second // for the caller to take what was written
@@ -33,10 +34,10 @@ type Table struct {
 
 func (r routes) exports() {
 	spec := r.get("export", "/v1/exports/{table}", "events", "A whole table", "Every row, without personal words. Support exports single customers, which is recorded; an analyst gets pseudonyms, and neither timeline nor exceptions. Each table takes the filters that fit it.")
-	spec.Timeout, spec.Success, spec.Stream = r.o.ExportTimeout, "The rows. A connection that is cut means that some are missing.", []string{"text/csv", "application/x-ndjson"}
+	spec.Timeout, spec.Success, spec.Stream = r.o.ExportTimeout, "The rows. A connection that is cut means that some are missing.", []string{"text/csv", "application/x-ndjson", "application/vnd.apache.parquet"}
 	web.Handle(r.api, spec, func(ctx context.Context, in *struct {
 		Table  string `path:"table" enum:"timeline,denials,events,customers,devices,licenses,exceptions" doc:"What"`
-		Format string `query:"format" enum:"csv,ndjson" doc:"csv (RFC 4180, with a line of names) without"`
+		Format string `query:"format" enum:"csv,ndjson,parquet" doc:"csv (RFC 4180, with a line of names) without"`
 		Filters
 	}) (*Table, error) {
 		table, err := r.ask.Export.Handle(ctx, query.Export{By: by(ctx), Table: in.Table, Filter: in.filter()})
@@ -49,9 +50,12 @@ func (r routes) exports() {
 
 func (r routes) export(ctx context.Context, c huma.Context, table query.Exported, name, format string) {
 	write, kind := table.WriteCSV, "text/csv; charset=utf-8"
-	if format == formatNDJSON {
+	switch format {
+	case formatNDJSON:
 		write, kind = table.WriteNDJSON, "application/x-ndjson"
-	} else {
+	case formatParquet:
+		write, kind = table.WriteParquet, "application/vnd.apache.parquet"
+	default:
 		format = formatCSV
 	}
 	c.SetHeader("Content-Type", kind)
