@@ -55,7 +55,9 @@ type Tx interface {
 	// Unpark lets a stream flow again.
 	Unpark(ctx context.Context, stream domain.StreamID) error
 	// Commit makes everything durable together with the new checkpoint, which is the old one when a parked stream was
-	// retried. It returns ErrElsewhere (wrapped) when another instance has changed the checkpoint meanwhile.
+	// retried. It returns ErrElsewhere (wrapped) when another transaction on the shard was committed since Begin, even
+	// one that left the checkpoint where it was: it may have unparked a stream whose events this one leaves out. So a
+	// store without locks compares a version that every commit changes, not the checkpoint.
 	Commit(ctx context.Context, to Checkpoint) error
 	// Rollback gives everything up. After Commit it does nothing.
 	Rollback()
