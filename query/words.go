@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"carryon/domain"
 )
@@ -13,7 +14,14 @@ type opener struct {
 	words    Words
 	customer string
 	erased   bool
+	away     bool // what opens the words could not be reached: it is not tried again for this answer
 }
+
+// An answer is given also when the words in it can't be opened; waiting for them would hold up everything else.
+const (
+	wordsAway    = "(words can't be opened now)"
+	wordPatience = 2 * time.Second
+)
 
 func (p *Ports) wordsOf(customer string) *opener { return &opener{words: p.Words, customer: customer} }
 
@@ -27,7 +35,16 @@ func (o *opener) open(ctx context.Context, sealed domain.Sealed) (words string, 
 	case o.words == nil:
 		return "", false, fmt.Errorf("nothing here opens personal words: %w", ErrUnavailable)
 	}
-	words, err = o.words.Open(ctx, o.customer, sealed)
+	if o.away {
+		return wordsAway, false, nil
+	}
+	within, cancel := context.WithTimeout(ctx, wordPatience)
+	defer cancel()
+	words, err = o.words.Open(within, o.customer, sealed)
+	if errors.Is(err, ErrUnavailable) {
+		o.away = true
+		return wordsAway, false, nil
+	}
 	if errors.Is(err, ErrErased) {
 		o.erased = true
 		return "", true, nil

@@ -117,32 +117,3 @@ func (p *peers) leave(ctx context.Context) error {
 	p.server = nil
 	return err
 }
-
-// laterMembers is the list of members where the store need not be there yet.
-type laterMembers[S command.Members] struct{ *later[S] }
-
-var _ command.Members = laterMembers[command.Members]{}
-
-func (l laterMembers[S]) Beat(ctx context.Context, m command.Member, ttl time.Duration) error {
-	s, err := l.get()
-	if err != nil {
-		return err
-	}
-	return s.Beat(ctx, m, ttl)
-}
-
-func (l laterMembers[S]) List(ctx context.Context) ([]command.Member, error) {
-	s, err := l.get()
-	if err != nil {
-		return nil, err
-	}
-	return s.List(ctx)
-}
-
-func (l laterMembers[S]) Leave(ctx context.Context, name string) error {
-	s, err := l.get()
-	if err != nil {
-		return err
-	}
-	return s.Leave(ctx, name)
-}

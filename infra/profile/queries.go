@@ -46,8 +46,11 @@ type words struct{ vault command.Vault }
 // Open decrypts.
 func (w words) Open(ctx context.Context, customer string, sealed domain.Sealed) (string, error) {
 	text, err := w.vault.Open(ctx, customer, sealed)
-	if errors.Is(err, command.ErrErased) {
+	switch {
+	case errors.Is(err, command.ErrErased):
 		return "", fmt.Errorf("%w: %w", query.ErrErased, err)
+	case errors.Is(err, command.ErrUnavailable):
+		return "", fmt.Errorf("%w: %w", query.ErrUnavailable, err)
 	}
 	return text, err
 }

@@ -75,11 +75,7 @@ func version() string {
 }
 
 func openKeys(c *config.Config) (*keys.Ring, error) {
-	dir := c.Keys
-	if dir == "" {
-		dir = filepath.Join(c.Data, "keys")
-	}
-	return keys.Open(dir, time.Now)
+	return keys.Open(keysDir(c), time.Now)
 }
 
 func openVault(ctx context.Context, c *config.Config) (*vault.Vault, error) {
