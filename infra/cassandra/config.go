@@ -49,6 +49,8 @@ type Config struct {
 	// Accept names assumptions that may be broken; they are warned about instead of refused.
 	Accept []string
 	Logger *slog.Logger
+
+	dialer gocql.Dialer // of tests that stand between us and the server
 }
 
 // Layout says how the store is cut up. It is written once; a process that is configured otherwise is refused.
@@ -169,6 +171,7 @@ func (c *Config) cluster(hosts []string, keyspace string) (*gocql.ClusterConfig,
 	d.ReconnectInterval = time.Second
 	d.ReconnectionPolicy = &gocql.ConstantReconnectionPolicy{MaxRetries: 1, Interval: 100 * time.Millisecond}
 	d.Logger = driverLog{c.Logger}
+	d.Dialer = c.dialer
 	// A policy belongs to one session: shared, it panics.
 	fallback := gocql.RoundRobinHostPolicy()
 	if c.Datacenter != "" {

@@ -56,12 +56,16 @@ func (s *Store) Head(ctx context.Context, shard int) (domain.Head, error) {
 // head is linearizable: a bucket that is not full is the last one as long as it is not, and one that is full is the last
 // one if there is none after it.
 func (s *Store) head(ctx context.Context, shard int) (domain.Head, error) {
+	return s.headAt(ctx, linearizable, shard)
+}
+
+func (s *Store) headAt(ctx context.Context, l level, shard int) (domain.Head, error) {
 	bucket := s.layout.bucketOf(max(s.tails.index(shard), 1))
-	head, err := s.headFrom(ctx, shard, bucket)
-	if err == nil && head.Index == 0 && bucket > 0 {
+	head, err := s.headFrom(ctx, l, shard, bucket)
+	if err == nil && head.Index == 0 && bucket > 0 && l == linearizable {
 		// What was seen is gone: this is another log than before, and it is looked at from its beginning.
 		s.tails.forget(shard)
-		head, err = s.headFrom(ctx, shard, 0)
+		head, err = s.headFrom(ctx, l, shard, 0)
 	}
 	if err == nil {
 		s.tails.saw(shard, head.Index)
@@ -70,16 +74,16 @@ func (s *Store) head(ctx context.Context, shard int) (domain.Head, error) {
 }
 
 // headFrom goes from a bucket to the last one.
-func (s *Store) headFrom(ctx context.Context, shard int, bucket int64) (domain.Head, error) {
-	head, err := s.bucketHead(ctx, shard, bucket, linearizable)
+func (s *Store) headFrom(ctx context.Context, l level, shard int, bucket int64) (domain.Head, error) {
+	head, err := s.bucketHead(ctx, shard, bucket, l)
 	if err != nil || head.Index == 0 || head.Index != s.layout.last(bucket) {
 		return head, err
 	}
-	if bucket, err = s.gallop(ctx, shard, bucket); err != nil {
+	if bucket, err = s.gallop(ctx, l, shard, bucket); err != nil {
 		return domain.Head{}, err
 	}
 	for ; ; bucket++ {
-		next, err := s.bucketHead(ctx, shard, bucket, linearizable)
+		next, err := s.bucketHead(ctx, shard, bucket, l)
 		if err != nil || next.Index == 0 {
 			return head, err
 		}
@@ -89,10 +93,10 @@ func (s *Store) headFrom(ctx context.Context, shard int, bucket int64) (domain.H
 	}
 }
 
-// gallop returns the last bucket after `from` that a quorum has, or `from`.
-func (s *Store) gallop(ctx context.Context, shard int, from int64) (int64, error) {
+// gallop returns the last bucket after `from` that is seen, or `from`. What is in flight meanwhile, headFrom sees.
+func (s *Store) gallop(ctx context.Context, l level, shard int, from int64) (int64, error) {
 	there := func(bucket int64) (bool, error) {
-		head, err := s.bucketHead(ctx, shard, bucket, quorum)
+		head, err := s.bucketHead(ctx, shard, bucket, max(l, quorum))
 		return head.Index > 0, err
 	}
 	step := int64(1)
