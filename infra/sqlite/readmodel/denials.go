@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"carryon/domain"
+	"carryon/infra/compact"
 	"carryon/projector"
 	"carryon/query"
 )
@@ -60,7 +61,7 @@ func (t denialsTx) AddDenials(ctx context.Context, rows []projector.DenialRow) e
 	packed := make([][]byte, len(rows))
 	for i := range rows {
 		streams[i] = domain.CustomerStream(rows[i].Customer)
-		packed[i] = pack(rows[i].Decision)
+		packed[i] = compact.Pack(rows[i].Decision)
 	}
 	numbers, err := t.numbersOf(ctx, streams)
 	if err != nil {
@@ -104,7 +105,7 @@ func scanDenial(rows *sql.Rows) (projector.DenialRow, error) {
 	if limit.Valid {
 		r.Limit = &limit.Int64
 	}
-	if r.Decision, err = unpack(packed); err != nil {
+	if r.Decision, err = compact.Unpack(packed); err != nil {
 		return r, fmt.Errorf("unpack decision %s: %w", r.DecisionID, err)
 	}
 	return r, nil

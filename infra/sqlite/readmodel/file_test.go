@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"carryon/domain"
+	"carryon/infra/compact"
 	"carryon/infra/conformance"
 	"carryon/infra/sqlite"
 	"carryon/projector"
@@ -167,20 +168,20 @@ func TestPackedEventsComeBackAsTheyWere(t *testing.T) {
 	packedBytes, bytes := 0, 0
 	for _, entry := range h.Grow(500) {
 		for _, e := range entry.Events {
-			packed, err := packEvent(&e)
+			packed, err := compact.Event(&e)
 			if err != nil {
 				t.Fatal(err)
 			}
 			packedBytes, bytes = packedBytes+len(packed), bytes+len(e.Payload)
 			got := domain.Event{Stream: e.Stream, Seq: e.Seq, Position: e.Position, RecordedAt: e.RecordedAt, Type: e.Type, Actor: e.Actor}
-			if err := unpackEvent(&got, packed); err != nil {
+			if err := compact.UnpackEvent(&got, packed); err != nil {
 				t.Fatal(err)
 			}
 			if eventLine(&got) != eventLine(&e) {
 				t.Fatalf("got  %s\nwant %s", eventLine(&got), eventLine(&e))
 			}
 			for _, cut := range []int{0, 1, len(packed) / 2, len(packed) - 1} {
-				if err := unpackEvent(&got, packed[:cut]); err == nil {
+				if err := compact.UnpackEvent(&got, packed[:cut]); err == nil {
 					t.Fatalf("%d of %d bytes are taken for an event", cut, len(packed))
 				}
 			}

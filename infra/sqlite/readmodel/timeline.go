@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"carryon/domain"
+	"carryon/infra/compact"
 	"carryon/projector"
 	"carryon/query"
 )
@@ -67,7 +68,7 @@ func (t timelineTx) AddTimeline(ctx context.Context, rows []projector.TimelineRo
 	for i := range rows {
 		streams[i] = rows[i].Event.Stream
 		var err error
-		if packed[i], err = packEvent(rows[i].Event); err != nil {
+		if packed[i], err = compact.Event(rows[i].Event); err != nil {
 			return &projector.PoisonError{Event: rows[i].Event, Err: err}
 		}
 	}
@@ -138,7 +139,7 @@ func scanEvent(r *sql.Rows, more ...any) (*domain.Event, error) {
 		return nil, err
 	}
 	e.RecordedAt = fromMicros(recorded)
-	return &e, unpackEvent(&e, packed)
+	return &e, compact.UnpackEvent(&e, packed)
 }
 
 // TimelinePage returns events of one customer in the order asked for: see query.TimelineModel.

@@ -1,4 +1,5 @@
-package readmodel
+// Package compact packs what no row of a read model is found by: compressed, and read only when a row is shown.
+package compact
 
 import (
 	_ "embed"
@@ -14,11 +15,10 @@ import (
 	"carryon/domain"
 )
 
-// What no row is found by is packed: compressed, and read only when a row is shown. Events are short and alike, so they
-// are compressed against a dictionary of typical ones: half the size of compressing each by itself, in a tenth of the
-// time that zstd takes.
+// Events are short and alike, so they are compressed against a dictionary of typical ones: half the size of compressing
+// each by itself, in a tenth of the time that zstd takes.
 //
-// The dictionary is one to six events of each type, as packEvent lays them out, of a made-up history
+// The dictionary is one to six events of each type, as Event lays them out, of a made-up history
 // (conformance.NewHistory(7, 40, 1)). It belongs to the format: with another one, what was packed can't be read. Whoever changes it raises the
 // versions of the schemas that pack.
 
@@ -30,9 +30,11 @@ var dictionary = sync.OnceValue(func() *s2.Dict { return s2.MakeDict(packedDicti
 // maxUnpacked is the most that a packed value may hold: an event has at most 256 KiB of payload.
 const maxUnpacked = 4 << 20
 
-func pack(data []byte) []byte { return dictionary().Encode(nil, data) }
+// Pack compresses.
+func Pack(data []byte) []byte { return dictionary().Encode(nil, data) }
 
-func unpack(packed []byte) ([]byte, error) {
+// Unpack undoes Pack.
+func Unpack(packed []byte) ([]byte, error) {
 	n, err := s2.DecodedLen(packed)
 	if err != nil {
 		return nil, err
@@ -56,8 +58,8 @@ type rest struct {
 	Previous    domain.Position `json:"p"`
 }
 
-// packEvent packs what the columns do not hold.
-func packEvent(e *domain.Event) ([]byte, error) {
+// Event packs what rows do not hold in columns: all but stream, seq, position, type, actor and the moment of recording.
+func Event(e *domain.Event) ([]byte, error) {
 	r := rest{
 		ID: e.ID, Schema: e.SchemaVersion, Command: e.CommandID, Hash: e.RequestHash, Correlation: e.Correlation,
 		Causation: e.Causation, Versions: e.Versions, Previous: e.Previous,
@@ -70,12 +72,12 @@ func packEvent(e *domain.Event) ([]byte, error) {
 		return nil, fmt.Errorf("pack event %s: %w", e.ID, err)
 	}
 	data := binary.AppendUvarint(make([]byte, 0, len(head)+len(e.Payload)+4), uint64(len(head)))
-	return pack(append(append(data, head...), e.Payload...)), nil
+	return Pack(append(append(data, head...), e.Payload...)), nil
 }
 
-// unpackEvent fills in what the columns do not hold.
-func unpackEvent(e *domain.Event, packed []byte) error {
-	data, err := unpack(packed)
+// UnpackEvent fills in what Event packed.
+func UnpackEvent(e *domain.Event, packed []byte) error {
+	data, err := Unpack(packed)
 	if err != nil {
 		return fmt.Errorf("unpack event %d of %s: %w", e.Seq, e.Stream, err)
 	}
@@ -95,4 +97,12 @@ func unpackEvent(e *domain.Event, packed []byte) error {
 		e.OccurredAt = time.UnixMicro(r.Occurred).UTC()
 	}
 	return nil
+}
+
+// micros is 0 for the zero moment.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
 }
