@@ -113,7 +113,7 @@ func (a *attempt) to(ctx context.Context, writer string) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	result.elsewhere = true
+	result.Elsewhere = true
 	return result, nil
 }
 

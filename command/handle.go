@@ -71,7 +71,7 @@ func (a *App) handle(ctx context.Context, r request) (result Result, err error) 
 
 // compareShade counts what the shadow policy would have decided, once the decision is recorded.
 func (a *App) compareShade(r *request, result *Result) {
-	if r.shade.made == nil || result.Repeated || result.elsewhere || result.Decision == nil || r.shade.made.ID != result.Decision.ID {
+	if r.shade.made == nil || result.Repeated || result.Elsewhere || result.Decision == nil || r.shade.made.ID != result.Decision.ID {
 		return
 	}
 	for i := range result.Events {
@@ -85,7 +85,7 @@ func (a *App) compareShade(r *request, result *Result) {
 // complete adds the signed licence to an answer that grants one. The grant is recorded by then: who repeats the command
 // when the key is there again gets it.
 func (a *App) complete(r Result) (Result, error) {
-	if r.elsewhere { // it was completed there
+	if r.Elsewhere { // it was completed there
 		return r, nil
 	}
 	license, err := signedLicense(a.signer, r.Events)
@@ -109,7 +109,7 @@ func (r request) part(n int) request {
 // first and is the answer; its parts end the rest, as long as the change still stands.
 func (a *App) handleRest(ctx context.Context, r request, stands func(books *domain.Customer) bool, result Result) (Result, error) {
 	decide := r.customer
-	ends := len(result.Events) > 1 && !result.elsewhere // else the other process has carried it on
+	ends := len(result.Events) > 1 && !result.Elsewhere // else the other process has carried it on
 	for n := 1; ends; n++ {
 		part := r.part(n)
 		part.customer = func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {

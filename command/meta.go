@@ -32,7 +32,7 @@ type Result struct {
 	Repeated bool             // the answer of an earlier attempt or of an equal refusal
 	Impact   *Touched         // of a dry run of a withdrawal or policy
 
-	elsewhere bool // another process answered
+	Elsewhere bool // another process answered, which writes the shard
 }
 
 // Refused tells whether the rules refused the command. Nothing was granted, and Decision says why.
