@@ -14,7 +14,7 @@ import (
 
 // Moments here are microseconds, quarters are seconds. Customers, devices, licences and actors are only compared and
 // counted, never shown, so facts hold their hashes.
-var analyticsSchema = schema{model: "analytics", version: 1, tables: dimensionTable + `
+var analyticsSchema = Schema{Model: "analytics", Version: 1, Tables: dimensionTable + `
 CREATE INDEX dimensions_title ON dimensions (title);
 CREATE TABLE rollups (
 	metric INTEGER NOT NULL, quarter INTEGER NOT NULL, dimensions INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (metric, quarter, dimensions)
@@ -80,13 +80,15 @@ func metricNumber(metric string) (int, error) {
 }
 
 var (
-	insertFact = many{head: "INSERT INTO facts (metric, quarter, customer, seq, dimensions, device, license, actor) VALUES", cols: 8}
-	addCount   = many{
-		head: "INSERT INTO rollups (metric, quarter, dimensions, n) VALUES",
-		tail: "ON CONFLICT (metric, quarter, dimensions) DO UPDATE SET n = n + excluded.n", cols: 4,
+	insertFact = Many{Head: "INSERT INTO facts (metric, quarter, customer, seq, dimensions, device, license, actor) VALUES", Cols: 8}
+	addCount   = Many{
+		Head: "INSERT INTO rollups (metric, quarter, dimensions, n) VALUES",
+		Tail: "ON CONFLICT (metric, quarter, dimensions) DO UPDATE SET n = rollups.n + excluded.n", Cols: 4,
 	}
-	upsertLife = many{
-		head: "INSERT OR REPLACE INTO lives (license, number, customer, device, from_, own_end, cut_at, dimensions) VALUES", cols: 8,
+	upsertLife = Many{
+		Head: "INSERT INTO lives (license, number, customer, device, from_, own_end, cut_at, dimensions) VALUES", Cols: 8, Key: 2,
+		Tail: `ON CONFLICT (license, number) DO UPDATE SET customer = excluded.customer, device = excluded.device, from_ = excluded.from_,
+			own_end = excluded.own_end, cut_at = excluded.cut_at, dimensions = excluded.dimensions`,
 	}
 )
 
@@ -144,8 +146,22 @@ func (t analyticsTx) AddCounts(ctx context.Context, counts []projector.Count) er
 	if err != nil {
 		return err
 	}
-	return t.write(ctx, addCount, len(counts), func(i int, args []any) []any {
-		return append(args, metrics[i], counts[i].Quarter.Unix(), numbers[i], counts[i].N)
+	type cell struct {
+		metric     int
+		quarter    int64
+		dimensions int64
+	}
+	sums := make(map[cell]int64, len(counts))
+	cells := make([]cell, 0, len(counts))
+	for i := range counts {
+		c := cell{metrics[i], counts[i].Quarter.Unix(), numbers[i]}
+		if _, known := sums[c]; !known {
+			cells = append(cells, c)
+		}
+		sums[c] += counts[i].N
+	}
+	return t.write(ctx, addCount, len(cells), func(i int, args []any) []any {
+		return append(args, cells[i].metric, cells[i].quarter, cells[i].dimensions, sums[cells[i]])
 	})
 }
 
@@ -222,7 +238,7 @@ func (t analyticsTx) Withdraw(ctx context.Context, rows []projector.WithdrawalRo
 			countries = []string{""}
 		}
 		for _, country := range countries {
-			if err := t.exec(ctx, "INSERT OR REPLACE INTO withdrawals (title, country, from_) VALUES (?, ?, ?)", r.TitleID, country, micros(r.From)); err != nil {
+			if err := t.exec(ctx, "INSERT INTO withdrawals (title, country, from_) VALUES (?, ?, ?) ON CONFLICT (title, country) DO UPDATE SET from_ = excluded.from_", r.TitleID, country, micros(r.From)); err != nil {
 				return err
 			}
 		}

@@ -393,16 +393,16 @@ func (s *Analytics) AuditItself(ctx context.Context) ([]string, error) {
 	lines, err := s.lines(ctx, `WITH counted (metric, quarter, dimensions, n) AS (
 			SELECT metric, quarter, dimensions, count(*) FROM facts GROUP BY 1, 2, 3
 			UNION ALL
-			SELECT 5, quarter, dimensions, sum(n) FROM (
+			SELECT 5, quarter, dimensions, CAST(sum(n) AS BIGINT) FROM (
 				SELECT `+quarterOf("from_")+` AS quarter, dimensions, 1 AS n FROM lives
 				UNION ALL
 				SELECT `+quarterOf("e")+`, dimensions, -1 FROM (
-					SELECT dimensions, max(from_, min(ifnull(own_end, `+neverText+`), ifnull(cut_at, `+neverText+`))) AS e FROM lives
-				) WHERE e < `+neverText+`
-			) GROUP BY 1, 2, 3
-		), both AS (
-			SELECT metric, quarter, dimensions, n, 0 AS m FROM rollups UNION ALL SELECT metric, quarter, dimensions, 0, n FROM counted
-		) SELECT metric, quarter, dimensions, sum(n), sum(m) FROM both GROUP BY 1, 2, 3 HAVING sum(n) != sum(m) LIMIT 20`)
+					SELECT dimensions, greatest(from_, least(coalesce(own_end, `+neverText+`), coalesce(cut_at, `+neverText+`))) AS e FROM lives
+				) ends WHERE e < `+neverText+`
+			) edges GROUP BY 1, 2, 3
+		), sides AS (
+			SELECT metric, quarter, dimensions, n, CAST(0 AS BIGINT) AS m FROM rollups UNION ALL SELECT metric, quarter, dimensions, 0, n FROM counted
+		) SELECT metric, quarter, dimensions, sum(n), sum(m) FROM sides GROUP BY 1, 2, 3 HAVING sum(n) != sum(m) LIMIT 20`)
 	words := make([]string, len(lines))
 	for i, line := range lines {
 		words[i] = "a roll-up is not the sum of what it counts (metric, quarter, dimensions, roll-up, sum): " + line

@@ -37,7 +37,7 @@ func newCounting(q query.CountsAsked, before bool) (*counting, error) {
 	}
 	var rows []string
 	add := func(i int, from, to int64) {
-		rows = append(rows, "(?, ?, ?)")
+		rows = append(rows, "(CAST(? AS BIGINT), CAST(? AS BIGINT), CAST(? AS BIGINT))")
 		b.cutArgs = append(b.cutArgs, i, from, to)
 	}
 	if before {
@@ -120,7 +120,7 @@ func (s *Analytics) Counts(ctx context.Context, q query.CountsAsked) ([]query.Co
 	b.who.numbers("x.device", f.DeviceID)
 	b.who.numbers("x.license", f.LicenseID)
 	b.who.numbers("x.actor", f.Actor)
-	source, value := "rollups x", "sum(x.n)"
+	source, value := "rollups x", "CAST(sum(x.n) AS BIGINT)"
 	switch {
 	case q.Measure == query.MeasureCustomers:
 		source, value = "facts x", "count(DISTINCT x.customer)"
@@ -146,18 +146,18 @@ func (s *Analytics) ActiveChanges(ctx context.Context, q query.CountsAsked) ([]q
 			x (dimensions, quarter, n, customer, device, license) AS (
 				SELECT dimensions, `+quarterOf("f")+`, 1, customer, device, license FROM v
 				UNION ALL SELECT dimensions, `+quarterOf("e")+`, -1, customer, device, license FROM v WHERE e < `+neverText+`
-			) SELECT c.i`+b.columns+", sum(x.n) FROM x"+join)
+			) SELECT c.i`+b.columns+", CAST(sum(x.n) AS BIGINT) FROM x"+join)
 	}
 	metric, err := metricNumber(projector.MetricActive)
 	if err != nil {
 		return nil, err
 	}
-	changes, err := s.counted(ctx, b, "WITH "+b.cuts+" SELECT c.i"+b.columns+", sum(x.n) FROM c CROSS JOIN rollups x ON x.metric = "+strconv.Itoa(metric)+
+	changes, err := s.counted(ctx, b, "WITH "+b.cuts+" SELECT c.i"+b.columns+", CAST(sum(x.n) AS BIGINT) FROM c CROSS JOIN rollups x ON x.metric = "+strconv.Itoa(metric)+
 		" AND x.quarter >= c.a AND x.quarter < c.b JOIN dimensions d ON d.id = x.dimensions")
 	if err != nil {
 		return nil, err
 	}
-	corrections, err := s.counted(ctx, b, "WITH "+b.cuts+", "+withdrawnLives+" SELECT c.i"+b.columns+", sum(x.n) FROM x"+join)
+	corrections, err := s.counted(ctx, b, "WITH "+b.cuts+", "+withdrawnLives+" SELECT c.i"+b.columns+", CAST(sum(x.n) AS BIGINT) FROM x"+join)
 	return append(changes, corrections...), err
 }
 
@@ -184,7 +184,7 @@ const withdrawnFrom = `coalesce(
 // livesInView are all lives with their end e, withdrawals included.
 var livesInView = `v AS (
 	SELECT l.customer, l.device, l.license, l.dimensions, l.from_ AS f,
-		max(l.from_, min(ifnull(l.own_end, ` + neverText + `), ifnull(l.cut_at, ` + neverText + `), ifnull(` + withdrawnFrom + `, ` + neverText + `))) AS e
+		greatest(l.from_, least(coalesce(l.own_end, ` + neverText + `), coalesce(l.cut_at, ` + neverText + `), coalesce(` + withdrawnFrom + `, ` + neverText + `))) AS e
 	FROM lives l JOIN dimensions d ON d.id = l.dimensions
 )`
 
@@ -193,8 +193,8 @@ var livesInView = `v AS (
 var withdrawnLives = `w (dimensions, at) AS (
 	SELECT d.id, ` + withdrawnFrom + ` FROM dimensions d WHERE d.title IN (SELECT title FROM withdrawals)
 ), v AS (
-	SELECT l.dimensions, max(l.from_, w.at) AS at,
-		max(l.from_, min(ifnull(l.own_end, ` + neverText + `), ifnull(l.cut_at, ` + neverText + `))) AS e
+	SELECT l.dimensions, greatest(l.from_, w.at) AS at,
+		greatest(l.from_, least(coalesce(l.own_end, ` + neverText + `), coalesce(l.cut_at, ` + neverText + `))) AS e
 	FROM w JOIN lives l ON l.dimensions = w.dimensions WHERE w.at IS NOT NULL
 ), x (dimensions, quarter, n) AS (
 	SELECT dimensions, ` + quarterOf("at") + `, -1 FROM v WHERE at < e

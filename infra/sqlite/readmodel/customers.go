@@ -12,7 +12,7 @@ import (
 
 // A state is a blob that only the fold that made it reads, so the fold's version is a part of the schema's: a file of
 // another fold is built anew, never written on.
-var customersSchema = schema{model: "customers", version: 1000*1 + domain.FoldVersion, tables: `
+var customersSchema = Schema{Model: "customers", Version: 1000*1 + domain.FoldVersion, Tables: `
 CREATE TABLE customers (
 	stream TEXT PRIMARY KEY, pseudonym TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, shard INTEGER NOT NULL, entry INTEGER NOT NULL,
 	place INTEGER NOT NULL, recorded_at INTEGER NOT NULL, state BLOB NOT NULL
@@ -66,12 +66,24 @@ func (s *Customers) checkPseudonyms(ctx context.Context) error {
 	case err != nil:
 		return err
 	case !found:
-		_, err = s.conn.ExecContext(ctx, "INSERT INTO pseudonyms (sample) VALUES (?)", sample)
-		return err
+		return s.notePseudonyms(ctx, sample)
 	case stored != sample:
 		return fmt.Errorf("its pseudonyms were made with another key: %w", ErrStale)
 	}
 	return nil
+}
+
+// notePseudonyms says which key the pseudonyms are made with.
+func (s *Customers) notePseudonyms(ctx context.Context, sample string) error {
+	t, err := s.begin(ctx, domain.ReferenceShard)
+	if err != nil {
+		return err
+	}
+	defer t.Rollback()
+	if err := t.exec(ctx, "INSERT INTO pseudonyms (sample) VALUES (?)", sample); err != nil {
+		return err
+	}
+	return t.Commit(ctx, t.at)
 }
 
 // Begin opens a transaction: see projector.Store.
@@ -110,15 +122,24 @@ func (t customersTx) States(ctx context.Context, streams []domain.StreamID) (map
 }
 
 var (
-	upsertState = many{
-		head: "INSERT INTO customers (stream, pseudonym, version, shard, entry, place, recorded_at, state) VALUES",
-		tail: `ON CONFLICT (stream) DO UPDATE SET version = excluded.version, shard = excluded.shard, entry = excluded.entry, place = excluded.place,
+	upsertState = Many{
+		Head: "INSERT INTO customers (stream, pseudonym, version, shard, entry, place, recorded_at, state) VALUES",
+		Tail: `ON CONFLICT (stream) DO UPDATE SET version = excluded.version, shard = excluded.shard, entry = excluded.entry, place = excluded.place,
 			recorded_at = excluded.recorded_at, state = excluded.state`,
-		cols: 8,
+		Cols: 8, Key: 1,
 	}
-	upsertDevice    = many{head: "INSERT OR REPLACE INTO devices (stream, device, pseudonym, type, family, seq) VALUES", cols: 6}
-	upsertLicense   = many{head: "INSERT OR REPLACE INTO licenses (license, stream, device, title, seq) VALUES", cols: 5}
-	upsertException = many{head: "INSERT OR REPLACE INTO exceptions (exception, stream, code, seq) VALUES", cols: 4}
+	upsertDevice = Many{
+		Head: "INSERT INTO devices (device, stream, pseudonym, type, family, seq) VALUES", Cols: 6, Key: 2,
+		Tail: "ON CONFLICT (device, stream) DO UPDATE SET pseudonym = excluded.pseudonym, type = excluded.type, family = excluded.family, seq = excluded.seq",
+	}
+	upsertLicense = Many{
+		Head: "INSERT INTO licenses (license, stream, device, title, seq) VALUES", Cols: 5, Key: 1,
+		Tail: "ON CONFLICT (license) DO UPDATE SET stream = excluded.stream, device = excluded.device, title = excluded.title, seq = excluded.seq",
+	}
+	upsertException = Many{
+		Head: "INSERT INTO exceptions (exception, stream, code, seq) VALUES", Cols: 4, Key: 1,
+		Tail: "ON CONFLICT (exception) DO UPDATE SET stream = excluded.stream, code = excluded.code, seq = excluded.seq",
+	}
 )
 
 // SaveStates replaces states.
@@ -139,7 +160,7 @@ func (t customersTx) SaveStates(ctx context.Context, states []projector.Customer
 func (t customersTx) SaveDevices(ctx context.Context, rows []projector.DeviceRow) error {
 	return t.write(ctx, upsertDevice, len(rows), func(i int, args []any) []any {
 		r := &rows[i]
-		return append(args, r.Stream, r.DeviceID, t.pseudonyms.Device(r.Stream.ID(), r.DeviceID), r.Type, r.Family, int64(r.Seq))
+		return append(args, r.DeviceID, r.Stream, t.pseudonyms.Device(r.Stream.ID(), r.DeviceID), r.Type, r.Family, int64(r.Seq))
 	})
 }
 
@@ -206,7 +227,7 @@ func (s *Customers) StatesWithTitle(ctx context.Context, title string, after dom
 func (s *Customers) Things(ctx context.Context, id string, limit int) ([]query.Thing, error) {
 	return s.things(ctx, `
 		SELECT 'customer', stream, '', '' FROM customers WHERE stream = ?2
-		UNION ALL SELECT * FROM (SELECT 'device', stream, device, '' FROM devices WHERE device = ?1 ORDER BY stream LIMIT ?3)
+		UNION ALL SELECT * FROM (SELECT 'device', stream, device, '' FROM devices WHERE device = ?1 ORDER BY stream LIMIT ?3) some
 		UNION ALL SELECT 'license', stream, device, title FROM licenses WHERE license = ?1
 		UNION ALL SELECT 'exception', stream, '', '' FROM exceptions WHERE exception = ?1
 		LIMIT ?3`, id, domain.CustomerStream(id), limit)

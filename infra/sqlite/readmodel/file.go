@@ -9,6 +9,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 
 	driver "modernc.org/sqlite"
@@ -22,18 +23,11 @@ import (
 // anew.
 var ErrStale = errors.New("read model must be built anew")
 
-// schema is what a model's file holds.
-type schema struct {
-	model   string
-	version int    // raised whenever tables or the meaning of rows change: the model is built anew then
-	tables  string // SQL that creates them
-}
-
 // applicationID marks a file as one of ours: "cRrd".
 const applicationID = 0x63527264
 
-// common tables of every model.
-const commonTables = `
+// CommonTables are the tables of every model.
+const CommonTables = `
 CREATE TABLE checkpoint (shard INTEGER PRIMARY KEY, entry INTEGER NOT NULL, id BLOB NOT NULL);
 CREATE TABLE parked (
 	stream TEXT PRIMARY KEY, shard INTEGER NOT NULL, first_seq INTEGER NOT NULL, entry INTEGER NOT NULL, place INTEGER NOT NULL,
@@ -51,8 +45,8 @@ const (
 	rowsAtOnce      = 128   // of one statement
 )
 
-// file is the store of one generation of one model: a connection that writes, and some that read.
-type file struct {
+// sqliteFile is the engine of a model in a file: a connection that writes, and some that read.
+type sqliteFile struct {
 	model string
 	path  string
 	db    *sqlite.File
@@ -70,15 +64,23 @@ type file struct {
 }
 
 // openFile opens or makes a model's file.
-func openFile(ctx context.Context, path string, s schema) (_ *file, err error) {
-	f := &file{model: s.model, path: path, turn: make(chan struct{}, 1), shards: map[int]bool{}, stmts: map[string]*sql.Stmt{}, queries: map[string]*sql.Stmt{}}
+func openFile(ctx context.Context, path string, s Schema) (*file, error) {
+	f, err := openSQLite(ctx, path, s)
+	if err != nil {
+		return nil, err
+	}
+	return &file{f, s.Model, f}, nil
+}
+
+func openSQLite(ctx context.Context, path string, s Schema) (_ *sqliteFile, err error) {
+	f := &sqliteFile{model: s.Model, path: path, turn: make(chan struct{}, 1), shards: map[int]bool{}, stmts: map[string]*sql.Stmt{}, queries: map[string]*sql.Stmt{}}
 	defer func() {
 		if err != nil {
-			err = errors.Join(fmt.Errorf("open read model %s: %w", s.model, err), f.Close())
+			err = errors.Join(fmt.Errorf("open read model %s: %w", s.Model, err), f.Close())
 		}
 	}()
 	f.db, err = sqlite.Open(ctx, path, sqlite.FileConfig{
-		ApplicationID: applicationID, Version: s.version, Migrate: s.create,
+		ApplicationID: applicationID, Version: s.Version, Migrate: s.createIn,
 		Durability: sqlite.Normal, Readers: readers, CacheBytes: cacheBytes, Checkpoint: walPages,
 	})
 	if err != nil {
@@ -92,21 +94,21 @@ func openFile(ctx context.Context, path string, s schema) (_ *file, err error) {
 }
 
 // create makes the tables. Read models are not migrated: they are built anew.
-func (s schema) create(ctx context.Context, tx *sql.Tx, from int) error {
+func (s Schema) createIn(ctx context.Context, tx *sql.Tx, from int) error {
 	if from != 0 {
-		return fmt.Errorf("it has version %d, this program writes %d: %w", from, s.version, ErrStale)
+		return fmt.Errorf("it has version %d, this program writes %d: %w", from, s.Version, ErrStale)
 	}
-	_, err := tx.ExecContext(ctx, commonTables+s.tables)
+	_, err := tx.ExecContext(ctx, CommonTables+s.Tables)
 	return err
 }
 
 // Close waits for a transaction that is under way to end. Closing again does nothing.
-func (f *file) Close() error {
+func (f *sqliteFile) Close() error {
 	f.closing.Do(func() { f.closed = f.close() })
 	return f.closed
 }
 
-func (f *file) close() error {
+func (f *sqliteFile) close() error {
 	f.turn <- struct{}{} // kept: nobody writes after this
 	var errs []error
 	f.mu.Lock()
@@ -129,7 +131,7 @@ func (f *file) close() error {
 }
 
 // query prepares once and runs many times.
-func (f *file) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+func (f *sqliteFile) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
 	s, err := f.prepared(ctx, text)
 	if err != nil {
 		return nil, err
@@ -137,7 +139,7 @@ func (f *file) query(ctx context.Context, text string, args ...any) (*sql.Rows, 
 	return s.QueryContext(ctx, args...)
 }
 
-func (f *file) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
+func (f *sqliteFile) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 	f.mu.Lock()
 	s := f.queries[text]
 	full := len(f.queries) >= maxPrepared
@@ -145,7 +147,7 @@ func (f *file) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 	if s != nil {
 		return s, nil
 	}
-	s, err := f.db.Reader.PrepareContext(ctx, text)
+	s, err := f.db.Reader.PrepareContext(ctx, inSQLite(text))
 	if err != nil {
 		return nil, fmt.Errorf("read model %s: prepare: %w", f.model, err)
 	}
@@ -168,35 +170,13 @@ func (f *file) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
 // maxPrepared statements are kept: filters make many texts.
 const maxPrepared = 200
 
-// each runs a query and hands every row to scan.
-func (f *file) each(ctx context.Context, text string, args []any, scan func(*sql.Rows) error) (err error) {
+// Each runs a query and hands every row to scan.
+func (f *sqliteFile) Each(ctx context.Context, text string, args []any, scan func(*sql.Rows) error) error {
 	rows, err := f.query(ctx, text, args...)
 	if err != nil {
-		return fmt.Errorf("read model %s: %w", f.model, err)
+		return storeError(err)
 	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return fmt.Errorf("read model %s: %w", f.model, err)
-		}
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("read model %s: %w", f.model, err)
-	}
-	return nil
-}
-
-// one runs a query for at most one row, and tells whether there was one.
-func (f *file) one(ctx context.Context, text string, args []any, into ...any) (bool, error) {
-	found := false
-	err := f.each(ctx, text, args, func(r *sql.Rows) error {
-		if found {
-			return nil
-		}
-		found = true
-		return r.Scan(into...)
-	})
-	return found, err
+	return storeError(scanAll(rows, scan))
 }
 
 // storeError says what a failure of SQLite is to the consumer.
@@ -217,3 +197,8 @@ func isBusy(err error) bool {
 	e, ok := errors.AsType[*driver.Error](err)
 	return ok && (e.Code()&0xff == sqlite3.SQLITE_BUSY || e.Code()&0xff == sqlite3.SQLITE_LOCKED)
 }
+
+// inSQLite says in SQLite's words what the models say in both.
+func inSQLite(text string) string { return sqliteWords.Replace(text) }
+
+var sqliteWords = strings.NewReplacer("greatest(", "max(", "least(", "min(")

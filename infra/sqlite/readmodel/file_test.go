@@ -35,12 +35,12 @@ func TestFileOfAnOlderSchemaIsStaleAndOfANewerOneIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	newer := rowSchema
-	newer.version++
+	newer.Version++
 	if _, err := openFile(t.Context(), path, newer); !errors.Is(err, ErrStale) {
 		t.Errorf("an older file: %v", err)
 	}
 	older := rowSchema
-	older.version--
+	older.Version--
 	if _, err := openFile(t.Context(), path, older); !errors.Is(err, domain.ErrFutureVersion) {
 		t.Errorf("a newer file: %v", err)
 	}
@@ -141,7 +141,7 @@ func TestATransactionThatIsOverRefusesToWrite(t *testing.T) {
 func TestManyWritesEveryRowWhateverTheirNumber(t *testing.T) {
 	t.Parallel()
 	f := openRows(t, filepath.Join(t.TempDir(), "rows.1.db"))
-	insert := many{head: "INSERT INTO suite (stream, seq, count, digest) VALUES", cols: 4}
+	insert := Many{Head: "INSERT INTO suite (stream, seq, count, digest) VALUES", Cols: 4}
 	for _, n := range []int{0, 1, 2, 3, 127, 128, 129, 255, 1000} {
 		x, err := f.begin(t.Context(), 1)
 		if err != nil {
@@ -201,7 +201,7 @@ func TestCurrentGenerationIsReadAndStaleOnesAreMadeAnew(t *testing.T) {
 	open := func(version int) (*file, bool) {
 		f, anew, err := OpenCurrent(t.Context(), g, func(ctx context.Context, path string) (*file, error) {
 			s := rowSchema
-			s.version = version
+			s.Version = version
 			return openFile(ctx, path, s)
 		})
 		if err != nil {

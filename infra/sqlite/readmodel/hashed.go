@@ -39,9 +39,9 @@ CREATE TABLE dimensions (
 );
 `
 
-var insertDimensions = many{
-	head: `INSERT OR IGNORE INTO dimensions (id, title, series, studio, plan, country, device_type, device_family, trigger_, code, basis, role, policy_version) VALUES`,
-	cols: 13,
+var insertDimensions = Many{
+	Head: `INSERT INTO dimensions (id, title, series, studio, plan, country, device_type, device_family, trigger_, code, basis, role, policy_version) VALUES`,
+	Cols: 13, Key: 1, Tail: "ON CONFLICT DO NOTHING",
 }
 
 func numberOfDimensions(d *projector.Dimensions) int64 {

@@ -9,7 +9,7 @@ import (
 	"carryon/query"
 )
 
-var referenceSchema = schema{model: "reference", version: 1, tables: `
+var referenceSchema = Schema{Model: "reference", Version: 1, Tables: `
 CREATE TABLE policies (
 	policy TEXT NOT NULL, version INTEGER NOT NULL, effective_from INTEGER NOT NULL, document BLOB NOT NULL, recorded_at INTEGER NOT NULL,
 	actor TEXT NOT NULL, role TEXT NOT NULL, shard INTEGER NOT NULL, entry INTEGER NOT NULL, place INTEGER NOT NULL,
@@ -49,8 +49,10 @@ func (s *Reference) Begin(ctx context.Context, shard int) (projector.ReferenceTx
 
 type referenceTx struct{ *tx }
 
-var upsertPolicy = many{
-	head: "INSERT OR REPLACE INTO policies (policy, version, effective_from, document, recorded_at, actor, role, shard, entry, place) VALUES", cols: 10,
+var upsertPolicy = Many{
+	Head: "INSERT INTO policies (policy, version, effective_from, document, recorded_at, actor, role, shard, entry, place) VALUES", Cols: 10, Key: 2,
+	Tail: `ON CONFLICT (policy, version) DO UPDATE SET effective_from = excluded.effective_from, document = excluded.document, recorded_at = excluded.recorded_at,
+		actor = excluded.actor, role = excluded.role, shard = excluded.shard, entry = excluded.entry, place = excluded.place`,
 }
 
 // AddPolicies adds versions of policy documents.
@@ -62,8 +64,8 @@ func (t referenceTx) AddPolicies(ctx context.Context, rows []projector.PolicyRow
 	})
 }
 
-var insertWithdrawal = many{
-	head: "INSERT INTO withdrawals (shard, entry, place, title, countries, from_, recorded_at) VALUES", cols: 7,
+var insertWithdrawal = Many{
+	Head: "INSERT INTO withdrawals (shard, entry, place, title, countries, from_, recorded_at) VALUES", Cols: 7,
 }
 
 // AddWithdrawals adds withdrawals of titles.
@@ -117,6 +119,6 @@ func (s *Reference) Withdrawals(ctx context.Context) ([]projector.WithdrawalRow,
 // Entry is the last entry of the reference shard that was applied.
 func (s *Reference) Entry(ctx context.Context) (uint64, error) {
 	var entry uint64
-	_, err := s.one(ctx, "SELECT entry FROM checkpoint WHERE shard = 0", nil, &entry)
+	_, err := s.one(ctx, "SELECT entry FROM checkpoint WHERE shard = 0 AND entry > 0", nil, &entry)
 	return entry, err
 }

@@ -22,7 +22,7 @@ import (
 //
 // The index holds no positions and no text: words are folded before they come here, so that only the spaces between them
 // part them, and they are marked in the text when it is shown.
-var searchSchema = schema{model: "search", version: 1, tables: streamTable + dimensionTable + `
+var searchSchema = Schema{Model: "search", Version: 1, Tables: streamTable + dimensionTable + `
 CREATE TABLE titles (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
 CREATE TABLE documents (
 	id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, seq INTEGER NOT NULL, entry INTEGER NOT NULL, place INTEGER NOT NULL,
@@ -68,13 +68,13 @@ const placeBits = 21
 func firstOf(millisecond int64) int64 { return millisecond << placeBits }
 
 var (
-	insertDocument = many{
-		head: `INSERT INTO documents (id, stream, seq, entry, place, event, type, occurred_at, recorded_at, actor, device, license, case_, decision, title_name, dimensions) VALUES`,
-		cols: 16,
+	insertDocument = Many{
+		Head: `INSERT INTO documents (id, stream, seq, entry, place, event, type, occurred_at, recorded_at, actor, device, license, case_, decision, title_name, dimensions) VALUES`,
+		Cols: 16,
 	}
-	insertWords     = many{head: "INSERT INTO words (rowid, text) VALUES", cols: 2}
-	insertTitleName = many{head: "INSERT OR IGNORE INTO titles (id, name) VALUES", cols: 2}
-	insertWord      = many{head: "INSERT OR IGNORE INTO vocabulary (word) VALUES", cols: 1}
+	insertWords     = Many{Head: "INSERT INTO words (rowid, text) VALUES", Cols: 2}
+	insertTitleName = Many{Head: "INSERT INTO titles (id, name) VALUES", Cols: 2, Tail: "ON CONFLICT DO NOTHING"}
+	insertWord      = Many{Head: "INSERT INTO vocabulary (word) VALUES", Cols: 1, Tail: "ON CONFLICT DO NOTHING"}
 )
 
 // AddDocuments adds documents.

@@ -17,10 +17,10 @@ CREATE TABLE streams (
 );
 `
 
-var upsertStream = many{
-	head: "INSERT INTO streams (stream, version, shard, entry, place) VALUES",
-	tail: "ON CONFLICT (stream) DO UPDATE SET version = excluded.version, shard = excluded.shard, entry = excluded.entry, place = excluded.place",
-	cols: 5,
+var upsertStream = Many{
+	Head: "INSERT INTO streams (stream, version, shard, entry, place) VALUES",
+	Tail: "ON CONFLICT (stream) DO UPDATE SET version = excluded.version, shard = excluded.shard, entry = excluded.entry, place = excluded.place",
+	Cols: 5, Key: 1,
 }
 
 // SetVersions says how far the model is with the streams.
@@ -31,10 +31,10 @@ func (t *tx) SetVersions(ctx context.Context, versions []projector.StreamVersion
 	})
 }
 
-var addStream = many{
-	head: "INSERT INTO streams (stream, version, shard, entry, place) VALUES",
-	tail: "ON CONFLICT (stream) DO NOTHING",
-	cols: 5,
+var addStream = Many{
+	Head: "INSERT INTO streams (stream, version, shard, entry, place) VALUES",
+	Tail: "ON CONFLICT (stream) DO NOTHING",
+	Cols: 5,
 }
 
 // numbersOf are the numbers of streams, which are made where there are none.

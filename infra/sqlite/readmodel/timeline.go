@@ -15,7 +15,7 @@ import (
 
 // Rows lie by customer and seq, so that a customer's history is one stretch of the file, with all that filters read.
 // The event itself lies beside them, packed, in the order of arrival.
-var timelineSchema = schema{model: "timeline", version: 1, tables: streamTable + `
+var timelineSchema = Schema{Model: "timeline", Version: 1, Tables: streamTable + `
 CREATE TABLE events (
 	stream INTEGER NOT NULL, seq INTEGER NOT NULL, recorded_at INTEGER NOT NULL, type TEXT NOT NULL,
 	actor TEXT NOT NULL, role TEXT NOT NULL, device TEXT NOT NULL, title TEXT NOT NULL, license TEXT NOT NULL,
@@ -55,10 +55,13 @@ func (s *Timeline) Begin(ctx context.Context, shard int) (projector.TimelineTx, 
 
 type timelineTx struct{ *tx }
 
+// bodyBits number the events of one shard.
+const bodyBits = 48
+
 var (
-	insertEvent = many{head: "INSERT INTO events (stream, seq, recorded_at, type, actor, role, device, title, license, entry, place, body) VALUES", cols: 12}
-	insertBody  = many{head: "INSERT INTO bodies (id, packed) VALUES", cols: 2}
-	insertRef   = many{head: "INSERT OR IGNORE INTO refs (hash, stream, seq) VALUES", cols: 3}
+	insertEvent = Many{Head: "INSERT INTO events (stream, seq, recorded_at, type, actor, role, device, title, license, entry, place, body) VALUES", Cols: 12}
+	insertBody  = Many{Head: "INSERT INTO bodies (id, packed) VALUES", Cols: 2}
+	insertRef   = Many{Head: "INSERT INTO refs (hash, stream, seq) VALUES", Cols: 3, Tail: "ON CONFLICT DO NOTHING"}
 )
 
 // AddTimeline adds rows.
@@ -77,7 +80,8 @@ func (t timelineTx) AddTimeline(ctx context.Context, rows []projector.TimelineRo
 		return err
 	}
 	var body int64
-	if _, err := t.one(ctx, "SELECT ifnull(max(id), 0) FROM bodies", nil, &body); err != nil {
+	first := int64(t.shard) << bodyBits // each shard has numbers of its own: several may be written at once
+	if _, err := t.one(ctx, "SELECT coalesce(max(id), ?) FROM bodies WHERE id >= ? AND id < ?", []any{first, first, first + 1<<bodyBits}, &body); err != nil {
 		return err
 	}
 	err = t.write(ctx, insertBody, len(rows), func(i int, args []any) []any { return append(args, body+1+int64(i), packed[i]) })
