@@ -153,7 +153,7 @@ func (l *loader) tail(ctx context.Context, wanted loadRequest, f *folded, from u
 			return fmt.Errorf("reading the log of shard %d from %d: %w", wanted.shard, from, err)
 		}
 		if len(entries) == 0 {
-			return fmt.Errorf("entry %d of shard %d is not in its log: %w", from, wanted.shard, ErrDiffers)
+			return &forgottenError{fmt.Sprintf("entry %d of shard %d was in the log and is not: %v", from, wanted.shard, ErrDiffers)}
 		}
 		for i := range entries {
 			if entries[i].Index > wanted.through {

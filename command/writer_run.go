@@ -460,7 +460,7 @@ func (w *Writer) derive(ctx context.Context, shard int, t deriveTask) (uint64, e
 			return 0, fmt.Errorf("reading entries from %d on: %w", t.from, err)
 		}
 		if len(read) == 0 {
-			return 0, fmt.Errorf("entry %d is not in the log: %w", t.from, ErrDiffers)
+			return 0, &forgottenError{fmt.Sprintf("entry %d of shard %d was in the log and is not: %v", t.from, shard, ErrDiffers)}
 		}
 		entries = read
 	}
