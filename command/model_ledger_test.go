@@ -210,21 +210,21 @@ func (l *ledger) answered(c *call) {
 
 // read judges an authoritative read.
 func (l *ledger) read(c *call) {
+	if l.forgot > 0 { // what was told may be gone
+		return
+	}
 	if c.answer.Err != nil {
-		if !errors.Is(c.answer.Err, command.ErrUnavailable) || errors.Is(c.answer.Err, command.ErrDiffers) && l.forgot == 0 {
+		if !errors.Is(c.answer.Err, command.ErrUnavailable) || errors.Is(c.answer.Err, command.ErrDiffers) {
 			l.breaks("a read of %s: unexpected answer: %w", c.given.stream, c.answer.Err)
 		}
 		return
 	}
 	v := c.answer.Version
-	if v.Seq < c.least && l.forgot == 0 {
+	if v.Seq < c.least {
 		l.breaks("%s was read at version %d, after version %d had been told", v.Stream, v.Seq, c.least)
 	}
-	if v.Head > l.index() && l.forgot == 0 {
+	if v.Head > l.index() {
 		l.breaks("%s was read up to entry %d of %d", v.Stream, v.Head, l.index())
-		return
-	}
-	if l.forgot > 0 {
 		return
 	}
 	var upTo *recordedEntry

@@ -2,7 +2,6 @@ package command_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -371,7 +370,7 @@ func (w *model) Settle() error {
 	}
 	for steps := 0; w.broken() == nil; steps++ {
 		if steps > settleSteps {
-			return errors.New("nothing goes wrong any more, and still it does not come to an end")
+			return fmt.Errorf("nothing goes wrong any more, and still it does not come to an end: %s", w.busy())
 		}
 		if !w.onward() {
 			break
@@ -381,6 +380,15 @@ func (w *model) Settle() error {
 		return err
 	}
 	return w.judge()
+}
+
+// busy tells what is still being done.
+func (w *model) busy() (what string) {
+	w.listed = false
+	for i := range w.Moves() {
+		what += w.Key(i) + "; "
+	}
+	return what
 }
 
 func (w *model) broken() error { return w.ledger.broken }

@@ -124,8 +124,7 @@ func (r *reader) retryParked(stream domain.StreamID) {
 	r.co = r.w.begin(func() func() {
 		err := r.consumer.RetryParked(context.Background(), stream)
 		return func() {
-			if _, parked := errors.AsType[*projector.ParkedError](err); err != nil && !parked && !errors.Is(err, projector.ErrNotParked) &&
-				!errors.Is(err, projector.ErrTransient) && !errors.Is(err, projector.ErrElsewhere) && !errors.Is(err, errInjected) && r.w.ledger.forgot == 0 {
+			if errors.Is(err, projector.ErrHistoryDiffers) && r.w.ledger.forgot == 0 {
 				r.w.ledger.breaks("retrying %s: %w", stream, err)
 			}
 		}

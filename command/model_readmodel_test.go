@@ -14,13 +14,14 @@ import (
 // readModel is a read model whose rows are the events that were applied, so that what is missing, doubled or in the
 // wrong order shows.
 type readModel struct {
-	w      *model
-	kind   storeKind
-	at     projector.Checkpoint
-	rows   map[domain.StreamID][]row
-	parked map[domain.StreamID]projector.Parked
-	holder *rowsTx // of the lock
-	poison map[string]bool
+	w       *model
+	kind    storeKind
+	at      projector.Checkpoint
+	commits int // so far: the version of the checkpoint
+	rows    map[domain.StreamID][]row
+	parked  map[domain.StreamID]projector.Parked
+	holder  *rowsTx // of the lock
+	poison  map[string]bool
 }
 
 // storeKind is how a store lets one instance through.
@@ -28,8 +29,9 @@ type storeKind uint8
 
 const (
 	locking     storeKind = iota // a transaction locks the checkpoint
-	conditional                  // the commit is refused when the checkpoint has changed
+	conditional                  // a commit is refused when another one came in between
 	documents                    // rows are written at once, each under its own id; then the checkpoint, conditionally
+	forgetful                    // a commit is refused when the checkpoint is another: which no store may do, see Tx.Commit
 )
 
 // row is an event as it was applied.
@@ -70,11 +72,11 @@ func (s *session) Begin(_ context.Context, shard int) (*rowsTx, error) {
 		s.m.w.told(4)
 		return nil, fmt.Errorf("shard %d: %w", shard, projector.ErrElsewhere)
 	}
-	tx := &rowsTx{s: s, at: s.m.at, parked: make(map[domain.StreamID]*projector.Parked)}
+	tx := &rowsTx{s: s, at: s.m.at, commits: s.m.commits, parked: make(map[domain.StreamID]*projector.Parked)}
 	if s.m.kind == locking {
 		s.m.holder = tx
 	}
-	s.m.w.told(5, hashCheckpoint(tx.at), s.m.parkedHash())
+	s.m.w.told(5, hashCheckpoint(tx.at), s.m.parkedHash(), uint64(tx.commits))
 	return tx, nil
 }
 
@@ -107,9 +109,10 @@ func (s *session) ParkedStream(_ context.Context, stream domain.StreamID) (proje
 
 // rowsTx is one transaction.
 type rowsTx struct {
-	s      *session
-	at     projector.Checkpoint
-	rows   []struct { // in order
+	s       *session
+	at      projector.Checkpoint
+	commits int
+	rows    []struct { // in order
 		stream domain.StreamID
 		row    row
 	}
@@ -150,7 +153,7 @@ func (t *rowsTx) Commit(_ context.Context, to projector.Checkpoint) error {
 	case t.done: // the server has ended it
 		w.told(10)
 		return fmt.Errorf("commit: %w: %w", errInjected, projector.ErrTransient)
-	case t.s.m.kind != locking && t.s.m.at != t.at:
+	case t.s.m.at != t.at, t.s.m.kind != forgetful && t.s.m.commits != t.commits:
 		w.told(11)
 		return fmt.Errorf("commit: %w", projector.ErrElsewhere)
 	}
@@ -190,6 +193,7 @@ func (m *readModel) commit(t *rowsTx, to projector.Checkpoint) {
 		}
 	}
 	m.at = to
+	m.commits++
 	m.judge()
 }
 
@@ -246,7 +250,7 @@ func (m *readModel) parkedHash() (h uint64) {
 func hashCheckpoint(c projector.Checkpoint) uint64 { return mix(c.Index, hashID(c.ID)) }
 
 func (m *readModel) fingerprint() uint64 {
-	h := mix(hashCheckpoint(m.at), m.parkedHash())
+	h := mix(mix(hashCheckpoint(m.at), m.parkedHash()), uint64(m.commits))
 	for _, stream := range modelStreams {
 		h = mix(h, uint64(len(m.rows[stream])))
 	}

@@ -23,7 +23,7 @@ var (
 	modelSeed      = flag.Uint64("model.seed", 1, "the first seed of the random schedules")
 	modelSchedules = flag.Int("model.schedules", 2000, "random schedules to play")
 	modelBudget    = flag.Int("model.budget", 0, "how much more goes wrong in each scenario than in a quick test")
-	modelStates    = flag.Int("model.states", 0, "give a search up after so many states; 0: never")
+	modelStates    = flag.Int("model.states", 30_000, "give a search up after so many states; 0: never")
 	modelWorkers   = flag.Int("model.workers", min(2, runtime.GOMAXPROCS(0)), "schedules that are played at the same time")
 )
 
