@@ -139,8 +139,24 @@ func (c *Consumer[T]) retryUpTo(ctx context.Context, s *shardState, parked Parke
 	if err != nil {
 		return fmt.Errorf("updating the parked stream: %w", err)
 	}
+	if err := c.stillThere(ctx, parked.Shard, at); err != nil {
+		return err
+	}
 	if err := tx.Commit(ctx, at); err != nil {
 		return fmt.Errorf("committing: %w", err)
+	}
+	return nil
+}
+
+// stillThere makes sure that a retry read the history that was applied up to the checkpoint. A log that forgot its tail
+// may have been written on differently since.
+func (c *Consumer[T]) stillThere(ctx context.Context, shard int, at Checkpoint) error {
+	entries, err := c.fresh.Read(ctx, shard, at.Index, 1)
+	if err != nil {
+		return fmt.Errorf("reading entry %d, which was applied last: %w", at.Index, err)
+	}
+	if len(entries) == 0 || entries[0].ID != at.ID {
+		return fmt.Errorf("%w: entry %d was applied as batch %s and is not in the log", ErrHistoryDiffers, at.Index, at.ID)
 	}
 	return nil
 }
