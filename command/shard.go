@@ -622,6 +622,10 @@ func (s *shard) catchUp(to uint64) {
 		return
 	}
 	s.target = to
+	if to > s.head.Index+uint64(s.cfg.LeapEntries) && !s.deriving {
+		s.leap()
+		return
+	}
 	s.readFrom(s.head.Index + 1)
 }
 

@@ -86,6 +86,10 @@ func (s *shard) forget(st *stream) {
 func (s *shard) loaded(st *stream, through uint64, l loadedStream, err error) {
 	s.loading = slices.DeleteFunc(s.loading, func(other *stream) bool { return other == st })
 	defer s.startLoads()
+	if through != st.through { // it began before a leap
+		s.toLoad = append(s.toLoad, st)
+		return
+	}
 	if err == nil {
 		err = s.foldSince(through, l.folded, st.id)
 		if err != nil && !tooNew(err) && st.reloads < maxReloads { // what was claimed meanwhile is no longer in memory

@@ -87,6 +87,8 @@ type WriterConfig struct {
 	MaxDeriveEvents int           // commands wait while more events than this are not derived. Default 20,000
 	MaxDeriveLag    time.Duration // commands wait while an entry older than this is not derived. Default 5 s
 
+	LeapEntries int // of other processes that are read on one by one; beyond, the log is opened anew. Default 1024
+
 	KeyMaxAge   time.Duration // oldest command id that a key-bound command may carry. Default 7 days
 	KeyMaxAhead time.Duration // how far ahead of our clock it may be. Default 5 minutes
 	KeyKept     time.Duration // how long a command id is remembered after it was recorded. Default KeyMaxAge and a day
@@ -113,6 +115,7 @@ func (c WriterConfig) withDefaults() WriterConfig {
 	orDefault(&c.DeriveBatchBytes, DefaultReadMaxBytes)
 	orDefault(&c.MaxDeriveEvents, 20_000)
 	orDefault(&c.MaxDeriveLag, 5*time.Second)
+	orDefault(&c.LeapEntries, 1024)
 	orDefault(&c.KeyMaxAge, 7*day)
 	orDefault(&c.KeyMaxAhead, 5*time.Minute)
 	orDefault(&c.KeyKept, c.KeyMaxAge+day)
@@ -143,6 +146,7 @@ func (c WriterConfig) check() error {
 	wrong(c.SnapshotEvery < 1, "SnapshotEvery is less than 1")
 	wrong(c.PublishQueue < 1, "PublishQueue is less than 1")
 	wrong(c.MaxDeriveEvents < 1 || c.MaxDeriveLag < 1, "the bound on derivation is less than 1")
+	wrong(c.LeapEntries < 1, "LeapEntries is less than 1")
 	wrong(c.KeyMaxAge < 0 || c.KeyMaxAhead < 0, "a bound on command ids is negative")
 	wrong(c.KeyKept < c.KeyMaxAge+c.KeyMaxAhead, "KeyKept is shorter than KeyMaxAge and KeyMaxAhead, so a repeated command could be taken for a new one")
 	wrong(c.StoreTimeout < 1, "StoreTimeout is less than 1")

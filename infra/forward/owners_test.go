@@ -173,3 +173,41 @@ func TestTwoOwnersAtOnceAreSlowAndRight(t *testing.T) {
 		l.check()
 	})
 }
+
+// A shard's new owner has not followed its log. He must not have to read what was written in all that time.
+func TestTakingOverDoesNotMeanReadingWhatTheOtherWrote(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		s.members.Break(errors.New("the list of members can't be reached"))
+		idle := s.begin()
+		s.gone(idle) // nobody asks it, for now
+		busy := s.begin()
+		l := s.load(30, "customer")
+		l.during("the one at work", 10*time.Second)
+		idle.hasRead()
+		s.mu.Lock()
+		s.processes = append(s.processes, idle)
+		s.mu.Unlock()
+		busy.kill()
+		l.during("the one that takes over", 2*time.Second)
+		entries, first := uint64(0), map[int]uint64{}
+		for shard := 1; shard <= shards; shard++ {
+			entries += uint64(len(s.store.Entries(shard)))
+		}
+		for _, call := range idle.hasRead() {
+			if at, read := first[call.Shard]; !read || call.Index < at {
+				first[call.Shard] = call.Index
+			}
+		}
+		for shard, index := range first {
+			if head := uint64(len(s.store.Entries(shard))); index < head/2 {
+				t.Errorf("shard %d has %d entries, and was read from %d on", shard, head, index)
+			}
+		}
+		if entries < 1000 || len(first) == 0 {
+			t.Errorf("%d entries, of which %v were read: nothing was tested", entries, first)
+		}
+		l.check()
+	})
+}

@@ -78,6 +78,24 @@ type process struct {
 	once   sync.Once
 
 	forwarded atomic.Int64 // commands that came from others
+
+	mu    sync.Mutex
+	reads []memory.Call // of the logs of customers
+}
+
+func (p *process) note(call memory.Call) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.reads = append(p.reads, call)
+}
+
+// hasRead are the reads of logs since the last call.
+func (p *process) hasRead() []memory.Call {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	reads := p.reads
+	p.reads = nil
+	return reads
 }
 
 // begin starts a process.
@@ -96,6 +114,9 @@ func (s *system) begin() *process {
 	p := &process{system: s, name: name, conn: s.store.Connect()}
 	p.conn.Inject(func(ctx context.Context, call memory.Call) memory.Fault {
 		p.gate.pass(ctx)
+		if call.Operation == memory.OpRead && call.Shard != domain.ReferenceShard {
+			p.note(call)
+		}
 		if call.Operation == memory.OpClaim || call.Operation == memory.OpHead {
 			pause(ctx, claimMs*time.Millisecond)
 		}
@@ -112,7 +133,7 @@ func (s *system) begin() *process {
 	must(err)
 	p.ref = command.NewReferenceFollower(p.conn, catalogues{}, command.FollowerConfig{}, nil)
 	must(p.ref.Start(s.t.Context()))
-	p.writer, err = command.NewWriter(command.WriterConfig{Name: name, Shards: shards}, command.WriterPorts{
+	p.writer, err = command.NewWriter(command.WriterConfig{Name: name, Shards: shards, LeapEntries: 50}, command.WriterPorts{
 		Log: p.conn, Histories: p.conn, Snapshots: p.conn, Folding: command.DomainFolding(), Reference: p.ref.Reference,
 	})
 	must(err)
