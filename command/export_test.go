@@ -28,7 +28,7 @@ type Job struct {
 	Kind   string
 	Entry  *domain.Entry   // of a claim
 	Stream domain.StreamID // of a load, or of events
-	Do    func(context.Context) (tell func())
+	Do     func(context.Context) (tell func())
 }
 
 // Step lets the shard decide and claim, and takes what it wants done.

@@ -401,7 +401,7 @@ func (w *model) onward() bool {
 		some = p.oldest() || some
 	}
 	for n, c := range w.clients {
-		if c.waiting == nil && c.current() != nil && w.writers[n%len(w.writers)].core.Stopped() == nil {
+		if c.waiting == nil && c.current() != nil && w.ledger.forgot == 0 {
 			w.clientGives(c, w.writers[n%len(w.writers)])
 			some = true
 		}
@@ -430,7 +430,7 @@ func (w *model) operate() bool {
 		return true
 	}
 	for _, stream := range modelStreams {
-		if _, parked := w.rows.parked[stream]; parked {
+		if _, parked := w.rows.parked[stream]; parked && w.ledger.forgot == 0 {
 			w.retry = newReader(w, 9)
 			w.retry.retryParked(stream)
 			return true
@@ -441,13 +441,12 @@ func (w *model) operate() bool {
 
 // judge is for when all has come to its end.
 func (w *model) judge() error {
-	stopped := slices.ContainsFunc(w.writers, func(p *writer) bool { return p.core.Stopped() != nil })
 	for _, c := range w.clients {
-		if g := c.current(); g != nil && !stopped {
+		if g := c.current(); g != nil && w.ledger.forgot == 0 {
 			return fmt.Errorf("nothing is left to do, and client %d has no answer to %s", c.n, g.id)
 		}
 	}
-	if len(w.calls) > 0 && !stopped {
+	if len(w.calls) > 0 {
 		return fmt.Errorf("nothing is left to do, and %s has no answer at %s", w.calls[0].given.id, w.calls[0].life)
 	}
 	for _, r := range w.readers {
@@ -458,13 +457,11 @@ func (w *model) judge() error {
 	if w.rows.judge(); w.broken() != nil {
 		return w.broken()
 	}
-	if len(w.rows.parked) > 0 && !w.readers[0].stopped() {
+	if len(w.rows.parked) > 0 && w.ledger.forgot == 0 {
 		return fmt.Errorf("nothing is left to do, and %d streams are parked", len(w.rows.parked))
 	}
 	return w.judgeLog()
 }
-
-func (r *reader) stopped() bool { return r.outcome == projector.Stopped }
 
 // judgeLog sees whether the log still holds what was written, and the histories what is in the log.
 func (w *model) judgeLog() error {

@@ -130,7 +130,6 @@ func (w *model) draw(most time.Duration) time.Duration {
 	return time.Duration(w.random.Int64N(2*int64(most))) - most
 }
 
-
 // collect takes the answers that were given, and judges them.
 func (w *model) collect() {
 	w.calls = slices.DeleteFunc(w.calls, func(c *call) bool {
