@@ -416,6 +416,10 @@ func (s *shard) progressed(progress uint64, err error) {
 // derivedTo is told that the histories hold everything up to an entry.
 func (s *shard) derivedTo(index uint64, err error) {
 	s.deriving = false
+	if forgotten(err) && s.ended == nil {
+		s.stop(err)
+		return
+	}
 	if err != nil {
 		s.deriveFailed(err)
 		return
