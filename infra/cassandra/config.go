@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"regexp"
 	"slices"
@@ -50,7 +51,8 @@ type Config struct {
 	Accept []string
 	Logger *slog.Logger
 
-	dialer gocql.Dialer // of tests that stand between us and the server
+	dialer  gocql.Dialer // of tests that stand between us and the server
+	silence time.Duration
 }
 
 // Layout says how the store is cut up. It is written once; a process that is configured otherwise is refused.
@@ -128,6 +130,10 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.Connect, 5*time.Second)
 	orDefault(&c.Connections, 2)
 	orDefault(&c.PerNode, 128)
+	orDefault(&c.silence, silence)
+	if c.dialer == nil {
+		c.dialer = &net.Dialer{Timeout: c.Connect}
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -171,7 +177,7 @@ func (c *Config) cluster(hosts []string, keyspace string) (*gocql.ClusterConfig,
 	d.ReconnectInterval = time.Second
 	d.ReconnectionPolicy = &gocql.ConstantReconnectionPolicy{MaxRetries: 1, Interval: 100 * time.Millisecond}
 	d.Logger = driverLog{c.Logger}
-	d.Dialer = c.dialer
+	d.Dialer = watchful{c.dialer, c.silence}
 	// A policy belongs to one session: shared, it panics.
 	fallback := gocql.RoundRobinHostPolicy()
 	if c.Datacenter != "" {

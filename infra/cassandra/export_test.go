@@ -2,15 +2,16 @@ package cassandra
 
 import (
 	"context"
+	"time"
 
 	"github.com/gocql/gocql"
 
 	"carryon/domain"
 )
 
-// Through lets all connections be made by a dialler, which may stand between.
-func (c Config) Through(dialer gocql.Dialer) Config {
-	c.dialer = dialer
+// Through lets all connections be made by a dialler, which may stand between, and be cut off when they say nothing.
+func (c Config) Through(dialer gocql.Dialer, silence time.Duration) Config {
+	c.dialer, c.silence = dialer, silence
 	return c
 }
 

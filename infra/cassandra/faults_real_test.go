@@ -23,7 +23,7 @@ import (
 type between struct {
 	mu    sync.Mutex
 	armed fault
-	met   chan struct{} // closed when the armed fault happened
+	met   int // faults that happened
 }
 
 type fault int
@@ -35,11 +35,10 @@ const (
 	loseAnswer       // the answer never comes
 )
 
-func (b *between) arm(f fault) <-chan struct{} {
+func (b *between) arm(f fault) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.armed, b.met = f, make(chan struct{})
-	return b.met
+	b.armed = f
 }
 
 // take is the armed fault, if there is one: it happens once.
@@ -48,7 +47,7 @@ func (b *between) take() fault {
 	defer b.mu.Unlock()
 	f := b.armed
 	if b.armed = none; f != none {
-		close(b.met)
+		b.met++
 	}
 	return f
 }
@@ -59,7 +58,7 @@ func (b *between) DialContext(ctx context.Context, network, address string) (net
 	if err != nil {
 		return nil, err
 	}
-	return &spoiled{Conn: conn, between: b, closed: make(chan struct{})}, nil
+	return &spoiled{Conn: conn, between: b}, nil
 }
 
 // spoiled is a connection. The driver writes one frame at a time, because it does not gather.
@@ -67,10 +66,8 @@ type spoiled struct {
 	net.Conn
 	between *between
 
-	mu     sync.Mutex
-	fault  fault
-	closed chan struct{}
-	once   sync.Once
+	mu    sync.Mutex
+	fault fault
 }
 
 const batchFrame = 0x0d
@@ -92,24 +89,19 @@ func (c *spoiled) Write(frame []byte) (int, error) {
 
 // Read gets the answer off the line, and loses it.
 func (c *spoiled) Read(into []byte) (int, error) {
-	n, err := c.Conn.Read(into)
-	c.mu.Lock()
-	f := c.fault
-	c.mu.Unlock()
-	switch f {
-	case cutAfter:
-		c.Close()
-		return 0, errors.New("cut before the answer")
-	case loseAnswer:
-		<-c.closed
-		return 0, net.ErrClosed
+	for {
+		n, err := c.Conn.Read(into)
+		c.mu.Lock()
+		f := c.fault
+		c.mu.Unlock()
+		switch {
+		case f == cutAfter:
+			c.Close()
+			return 0, errors.New("cut before the answer")
+		case f == none, err != nil:
+			return n, err
+		}
 	}
-	return n, err
-}
-
-func (c *spoiled) Close() error {
-	c.once.Do(func() { close(c.closed) })
-	return c.Conn.Close()
 }
 
 // untilThere waits until a claim that was sent is in the log.
@@ -149,7 +141,7 @@ func TestAClaimWhoseAnswerIsLostIsUnknownAndRecognisedWhenItIsRepeated(t *testin
 func lostAnswer(t *testing.T, cfg cassandra.Config, other *cassandra.Store, shard int, f fault, later int) {
 	t.Helper()
 	b := &between{}
-	s, c := open(t, cfg.Through(b)), newChain(shard)
+	s, c := open(t, cfg.Through(b, 2*time.Second)), newChain(shard)
 	claim(t, s, c.next("customer/a"))
 	e := c.next("customer/a", "customer/b")
 	b.arm(f)
@@ -175,7 +167,7 @@ func TestAClaimThatNeverReachedTheServerIsClaimedByRepeatingIt(t *testing.T) {
 	t.Parallel()
 	cfg := newKeyspace(t)
 	b := &between{}
-	s, other, c := open(t, cfg.Through(b)), open(t, cfg), newChain(1)
+	s, other, c := open(t, cfg.Through(b, 2*time.Second)), open(t, cfg), newChain(1)
 	claim(t, s, c.next("customer/a"))
 	e := c.next("customer/a")
 	b.arm(cutBefore)
@@ -196,7 +188,7 @@ func TestAClaimWhoseAnswerIsLostAndThatAnotherTookIsTaken(t *testing.T) {
 	t.Parallel()
 	cfg := newKeyspace(t)
 	b := &between{}
-	s, other := open(t, cfg.Through(b)), open(t, cfg)
+	s, other := open(t, cfg.Through(b, 2*time.Second)), open(t, cfg)
 	mine, theirs := newChain(1), newChain(1)
 	theirs.salt = "theirs"
 	first := theirs.next("customer/a")
@@ -267,22 +259,26 @@ func TestCommandsSurviveLostAnswers(t *testing.T) {
 	cfg := newKeyspace(t)
 	cfg.Layout = cassandra.Layout{Shards: 1, LogBucket: 3, HistoryBucket: 4}
 	b := &between{}
-	good, bad := open(t, cfg), open(t, cfg.Through(b))
+	good, bad := open(t, cfg), open(t, cfg.Through(b, 2*time.Second))
 	ctx, cancel := context.WithCancel(t.Context())
 	var spoiler sync.WaitGroup
 	defer spoiler.Wait()
 	defer cancel()
 	spoiler.Go(func() {
-		for i := 0; ctx.Err() == nil; i++ {
+		tick := time.NewTicker(300 * time.Millisecond)
+		defer tick.Stop()
+		for i := 0; ; i++ {
 			select {
-			case <-b.arm([]fault{cutAfter, cutBefore}[i%2]):
+			case <-tick.C:
+				b.arm([]fault{cutAfter, cutBefore}[i%2])
 			case <-ctx.Done():
+				return
 			}
 		}
 	})
 	writers := []*command.Writer{startWriter(t, "good", good), startWriter(t, "bad", bad)}
 	var all sync.WaitGroup
-	const streams, commands = 6, 8
+	const streams, commands = 6, 25
 	for i := range streams {
 		all.Go(func() {
 			for n := range commands {
@@ -324,6 +320,11 @@ func TestCommandsSurviveLostAnswers(t *testing.T) {
 		if n != commands {
 			t.Errorf("%s has %d events, want %d", stream, n, commands)
 		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.met < 3 {
+		t.Errorf("%d faults only: this tested nothing", b.met)
 	}
 	if len(events) != streams {
 		t.Errorf("%d streams, want %d", len(events), streams)

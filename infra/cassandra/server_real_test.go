@@ -155,4 +155,3 @@ func loseHistory(t *testing.T, cfg cassandra.Config, stream domain.StreamID, fro
 		b.exec(`INSERT INTO history (stream, bucket, seq, shard, entry, place, event) VALUES (?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?`, r.values...)
 	}
 }
-
