@@ -1,0 +1,125 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// DB is a process's way to the database: connections that write, and connections that only read, so that a flood of
+// questions never keeps the projectors waiting.
+type DB struct {
+	config Config
+	write  *pgxpool.Pool
+	read   *pgxpool.Pool
+}
+
+// Open connects, and brings what the models share up to date. It returns ErrNewer (wrapped) when a newer program has
+// been there.
+func Open(ctx context.Context, c Config) (_ *DB, err error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	db := &DB{config: c.withDefaults()}
+	defer func() {
+		if err != nil {
+			db.Close()
+			err = fmt.Errorf("open postgres: %w", err)
+		}
+	}()
+	if err := db.connect(ctx); err != nil {
+		return nil, err
+	}
+	if err := db.checkServer(ctx); err != nil {
+		return nil, err
+	}
+	shared, err := fs.Sub(migrations, "migrations/shared")
+	if err != nil {
+		return nil, err
+	}
+	return db, db.migrate(ctx, db.config.Prefix, shared)
+}
+
+func (db *DB) connect(ctx context.Context) error {
+	c := db.config
+	w, err := c.pool("writer", c.WriteConnections, map[string]string{
+		"idle_in_transaction_session_timeout": millis(c.HoldTimeout),
+		"statement_timeout":                   millis(c.WriteTimeout),
+		"default_transaction_read_only":       "off",
+	})
+	if err != nil {
+		return err
+	}
+	r, err := c.pool("reader", c.ReadConnections, map[string]string{
+		"statement_timeout":             millis(c.ReadTimeout),
+		"default_transaction_read_only": "on",
+	})
+	if err != nil {
+		return err
+	}
+	if db.write, err = pgxpool.NewWithConfig(ctx, w); err != nil {
+		return err
+	}
+	db.read, err = pgxpool.NewWithConfig(ctx, r)
+	return err
+}
+
+// oldestServer has what is relied on; older ones are no longer maintained by much.
+const oldestServer = 150000
+
+func (db *DB) checkServer(ctx context.Context) error {
+	var version int
+	var encoding string
+	err := db.read.QueryRow(ctx, "SELECT current_setting('server_version_num')::int, current_setting('server_encoding')").Scan(&version, &encoding)
+	switch {
+	case err != nil:
+		return err
+	case version < oldestServer:
+		return fmt.Errorf("the server has version %d.%d; %d or newer is needed", version/10000, version%10000, oldestServer/10000)
+	case encoding != "UTF8":
+		return fmt.Errorf("the database has the encoding %s; UTF8 is needed", encoding)
+	}
+	return nil
+}
+
+// Close waits for transactions that are under way to end.
+func (db *DB) Close() {
+	if db.write != nil {
+		db.write.Close()
+	}
+	if db.read != nil {
+		db.read.Close()
+	}
+}
+
+// Check tells whether the database can be read and written now.
+func (db *DB) Check(ctx context.Context) error {
+	var recovering, readOnly bool
+	err := db.write.QueryRow(ctx, "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::bool").Scan(&recovering, &readOnly)
+	switch {
+	case err != nil:
+		return fmt.Errorf("postgres does not answer: %w", err)
+	case recovering || readOnly:
+		return errors.New("postgres can only be read: this is a standby, or the database is read-only")
+	}
+	return nil
+}
+
+// quoted is a schema's name in SQL.
+func quoted(schema string) string { return pgx.Identifier{schema}.Sanitize() }
+
+// in puts the schema into a text in which @. stands for it.
+func in(schema, text string) string { return strings.ReplaceAll(text, "@.", quoted(schema)+".") }
+
+// lockNumber is what an advisory lock on a name is taken by.
+func lockNumber(name string) int64 {
+	h := fnv.New64a()
+	h.Write([]byte("carryon " + name))
+	return int64(h.Sum64())
+}

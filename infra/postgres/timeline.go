@@ -1,0 +1,167 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+
+	"carryon/domain"
+	"carryon/infra/compact"
+	"carryon/projector"
+	"carryon/query"
+)
+
+// Timeline keeps the timeline: what filters read in columns, the rest of each event packed.
+type Timeline struct{ *store }
+
+var (
+	_ projector.Store[projector.TimelineTx] = (*Timeline)(nil)
+	_ query.TimelineModel                   = (*Timeline)(nil)
+)
+
+// OpenTimeline opens or makes a generation of the timeline.
+func OpenTimeline(ctx context.Context, db *DB, generation int) (*Timeline, error) {
+	s, err := openStore(ctx, db, "timeline", generation, making{"rows": "1"})
+	if err != nil {
+		return nil, err
+	}
+	return &Timeline{s}, nil
+}
+
+// Begin opens a transaction: see projector.Store.
+func (s *Timeline) Begin(ctx context.Context, shard int) (projector.TimelineTx, error) {
+	t, err := s.begin(ctx, shard)
+	if err != nil {
+		return nil, err
+	}
+	return timelineTx{t}, nil
+}
+
+type timelineTx struct{ *tx }
+
+var addEvents = inserting("events", "", "stream text", "seq bigint", "shard int", "entry bigint", "place int", "recorded_at bigint",
+	"decision bigint", "command bigint", "correlation bigint", "type text", "actor text", "role text", "device text", "title text", "license text", "packed bytea")
+
+// AddTimeline adds rows.
+func (t timelineTx) AddTimeline(ctx context.Context, rows []projector.TimelineRow) error {
+	type row = projector.TimelineRow
+	packed := make([][]byte, len(rows))
+	for i := range rows {
+		var err error
+		if packed[i], err = compact.Event(rows[i].Event); err != nil {
+			return &projector.PoisonError{Event: rows[i].Event, Err: err}
+		}
+	}
+	return t.exec(ctx, addEvents,
+		columnOf(rows, func(r *row) string { return string(r.Event.Stream) }),
+		columnOf(rows, func(r *row) int64 { return int64(r.Event.Seq) }),
+		columnOf(rows, func(r *row) int32 { return int32(r.Event.Position.Shard) }),
+		columnOf(rows, func(r *row) int64 { return int64(r.Event.Position.Index) }),
+		columnOf(rows, func(r *row) int32 { return int32(r.Event.Position.Place) }),
+		columnOf(rows, func(r *row) int64 { return micros(r.Event.RecordedAt) }),
+		columnOf(rows, func(r *row) *int64 { return hashOrNull(r.DecisionID) }),
+		columnOf(rows, func(r *row) *int64 {
+			if !r.Opens {
+				return nil
+			}
+			return hashOrNull(r.Event.CommandID)
+		}),
+		columnOf(rows, func(r *row) *int64 {
+			if !r.Opens || r.Event.Correlation == r.Event.CommandID {
+				return nil
+			}
+			return hashOrNull(r.Event.Correlation)
+		}),
+		columnOf(rows, func(r *row) string { return r.Event.Type }),
+		columnOf(rows, func(r *row) string { return r.Event.Actor.ID }),
+		columnOf(rows, func(r *row) string { return string(r.Event.Actor.Role) }),
+		columnOf(rows, func(r *row) string { return r.DeviceID }),
+		columnOf(rows, func(r *row) string { return r.TitleID }),
+		columnOf(rows, func(r *row) string { return r.LicenseID }),
+		packed)
+}
+
+func hashOf(id string) int64 {
+	h := fnv.New64a()
+	h.Write([]byte(id))
+	return int64(h.Sum64())
+}
+
+func hashOrNull(id string) *int64 {
+	if id == "" {
+		return nil
+	}
+	h := hashOf(id)
+	return &h
+}
+
+// StreamVersion is how far the model is with a customer.
+func (s *Timeline) StreamVersion(ctx context.Context, stream domain.StreamID) (projector.StreamVersion, error) {
+	return s.streamVersion(ctx, "streams", stream)
+}
+
+const eventColumns = "stream, shard, seq, recorded_at, type, actor, role, entry, place, packed"
+
+// scanEvent scans eventColumns, and what stands behind them into more.
+func scanEvent(r pgx.Rows, more ...any) (*domain.Event, error) {
+	var e domain.Event
+	var recorded int64
+	var packed []byte
+	into := []any{&e.Stream, &e.Position.Shard, &e.Seq, &recorded, &e.Type, &e.Actor.ID, &e.Actor.Role, &e.Position.Index, &e.Position.Place, &packed}
+	if err := r.Scan(append(into, more...)...); err != nil {
+		return nil, err
+	}
+	e.RecordedAt = fromMicros(recorded)
+	return &e, compact.UnpackEvent(&e, packed)
+}
+
+func (s *Timeline) events(ctx context.Context, text string, args ...any) ([]*domain.Event, error) {
+	var events []*domain.Event
+	err := s.each(ctx, text, args, func(r pgx.Rows) error {
+		e, err := scanEvent(r)
+		events = append(events, e)
+		return err
+	})
+	return events, err
+}
+
+// TimelinePage returns events of one customer in the order asked for: see query.TimelineModel.
+func (s *Timeline) TimelinePage(ctx context.Context, q query.TimelinePage) ([]*domain.Event, error) {
+	var w where
+	w.compare("stream", "=", string(domain.CustomerStream(q.Customer)))
+	w.in("type", q.Type)
+	w.equal("device", q.DeviceID)
+	w.equal("title", q.TitleID)
+	w.equal("license", q.LicenseID)
+	w.equal("actor", q.Actor)
+	w.between("recorded_at", q.From, q.To)
+	order := w.after(q.AfterSeq, q.Oldest)
+	return s.events(ctx, "SELECT "+eventColumns+" FROM @.events WHERE "+w.text()+" ORDER BY stream "+order+", seq "+order+" LIMIT "+w.arg(q.Limit), w.args...)
+}
+
+// EventsByRef returns the events whose decision, command or request has the id, oldest first, at most limit.
+func (s *Timeline) EventsByRef(ctx context.Context, id string, limit int) ([]*domain.Event, error) {
+	events, err := s.events(ctx, "SELECT "+eventColumns+` FROM @.events WHERE decision = $1 OR command = $1 OR correlation = $1
+		ORDER BY recorded_at, stream, seq LIMIT $2`, hashOf(id), limit)
+	if err != nil {
+		return nil, fmt.Errorf("look up %s: %w", strings.ToValidUTF8(id, "?"), err)
+	}
+	return events, nil
+}
+
+// EventsAfter returns events of all customers, in order of stream and seq: see query.TimelineModel.
+func (s *Timeline) EventsAfter(ctx context.Context, q query.ExportAsked) ([]*domain.Event, error) {
+	var w where
+	w.in("type", q.Filter.Type)
+	w.in("device", q.Filter.DeviceID)
+	w.in("title", q.Filter.TitleID)
+	w.in("license", q.Filter.LicenseID)
+	w.in("actor", q.Filter.Actor)
+	w.in("role", q.Filter.Role)
+	w.between("recorded_at", q.Filter.From, q.Filter.To)
+	w.behind(q)
+	return s.events(ctx, "SELECT "+eventColumns+" FROM @.events WHERE "+w.text()+" ORDER BY stream, seq LIMIT "+w.arg(q.Limit), w.args...)
+}
