@@ -30,6 +30,10 @@ type Config struct {
 	// time to the next, up to QuietMax. Both are varied by a fifth.
 	QuietMin time.Duration // 200 ms
 	QuietMax time.Duration // 2 s
+	// Assigned tells whether a shard's messages come to this process; nil: they all do. One whose messages go elsewhere
+	// is looked at about every QuietElsewhere only, in case nobody works on it.
+	Assigned       func(shard int) bool
+	QuietElsewhere time.Duration // 5 s
 	// RetryMin and RetryMax bound the pause after a failure: it doubles from one to the other, and is varied.
 	RetryMin time.Duration // 50 ms
 	RetryMax time.Duration // 10 s
@@ -53,6 +57,7 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.Pace, 10*time.Millisecond)
 	setDefault(&c.QuietMin, 200*time.Millisecond)
 	setDefault(&c.QuietMax, 2*time.Second)
+	setDefault(&c.QuietElsewhere, 5*time.Second)
 	setDefault(&c.RetryMin, 50*time.Millisecond)
 	setDefault(&c.RetryMax, 10*time.Second)
 	setDefault(&c.Elsewhere, 100*time.Millisecond)

@@ -118,7 +118,7 @@ func (c *Consumer[T]) runShard(ctx context.Context, s *shardState) error {
 			}
 		case Idle:
 			pause = c.cfg.RetryMin
-			if s.await(ctx, vary(quiet)) {
+			if s.await(ctx, vary(c.patience(s.shard, quiet))) {
 				continue
 			}
 			if outcome, err = c.Look(ctx, s.shard); outcome == Idle {
@@ -137,6 +137,14 @@ func (c *Consumer[T]) runShard(ctx context.Context, s *shardState) error {
 		}
 	}
 	return nil
+}
+
+// patience is how long to wait for word of a shard before its log is looked at.
+func (c *Consumer[T]) patience(shard int, quiet time.Duration) time.Duration {
+	if c.cfg.Assigned != nil && !c.cfg.Assigned(shard) {
+		return max(quiet, c.cfg.QuietElsewhere)
+	}
+	return quiet
 }
 
 // pauseAfter logs a failure, waits, and returns the next pause.

@@ -172,6 +172,35 @@ func checkAQuietShardIsLookedAtRarely(t *testing.T) {
 	})
 }
 
+func TestAShardWhoseMessagesGoElsewhereIsLookedAtMoreRarelyAndStillFollowed(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, checkAShardWhoseMessagesGoElsewhere)
+}
+
+func checkAShardWhoseMessagesGoElsewhere(t *testing.T) {
+	f := newFixture(projector.Config{
+		QuietMin: 100 * time.Millisecond, QuietMax: time.Second, QuietElsewhere: 20 * time.Second, Assigned: func(shard int) bool { return shard == 0 },
+	}, counting{}, nil)
+	_ = running(t, f, func() {
+		pass(30 * time.Second)
+		f.journal.claim(0, "a")
+		f.journal.claim(1, "b")
+		pass(1200 * time.Millisecond)
+		if f.applied(0) != 1 {
+			t.Error("a shard of our own was not looked at within a second")
+		}
+		before := f.journal.readCount()
+		pass(5 * time.Minute)
+		if f.applied(1) != 1 {
+			t.Error("a shard whose messages go elsewhere was not followed")
+		}
+		// Our own one is looked at about every second, and the other one about every twenty.
+		if looks := f.journal.readCount() - before; looks > 420 {
+			t.Errorf("%d looks in five minutes", looks)
+		}
+	})
+}
+
 func TestPausesAfterFailuresGrowAndAreBounded(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, checkPausesAfterFailuresGrowAndAreBounded)
