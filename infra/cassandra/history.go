@@ -241,7 +241,7 @@ func (s *Store) ReadStream(ctx context.Context, stream domain.StreamID, from uin
 
 func (s *Store) readStream(ctx context.Context, stream domain.StreamID, from uint64, maxBytes int) ([]domain.Event, error) {
 	p := historyPager{store: s, stream: stream, left: maxBytes}
-	for {
+	for !p.full {
 		before, left := len(p.events), p.left
 		next := from + uint64(before)
 		err := p.read(ctx, quorum, next)
@@ -255,10 +255,8 @@ func (s *Store) readStream(ctx context.Context, stream domain.StreamID, from uin
 		if err != nil {
 			return nil, err
 		}
-		if p.full || len(p.events) == before || s.layout.historyBucketOf(from+uint64(len(p.events))) == s.layout.historyBucketOf(next) {
-			return p.events, nil
-		}
 	}
+	return p.events, nil
 }
 
 // historyPager gathers a page of a history.
@@ -266,23 +264,23 @@ type historyPager struct {
 	store  *Store
 	stream domain.StreamID
 	events []domain.Event
-	left   int // bytes
-	full   bool
+	left   int  // bytes
+	full   bool // or the end was reached
 }
 
 const (
-	readEvents = `SELECT seq, shard, entry, place, event FROM history WHERE stream = ? AND bucket = ? AND seq >= ?`
+	readEvents = `SELECT seq, shard, entry, place, event FROM history WHERE stream = ? AND bucket = ? AND seq >= ? LIMIT ?`
 	// eventsAtOnce is how many events an answer of the server holds.
-	eventsAtOnce = 256
+	eventsAtOnce = 64
 )
 
 // read appends events of one bucket, from one event on. None: the history ends before it.
 func (p *historyPager) read(ctx context.Context, l level, from uint64) error {
 	s := p.store
 	bucket := s.layout.historyBucketOf(from)
-	before := len(p.events)
+	before, limit := len(p.events), s.eventSizes.rows(p.left, s.layout.HistoryBucket)
 	err := s.limited(ctx, func(ctx context.Context) error {
-		rows := s.at(l, s.session.Query(readEvents, string(p.stream), bucket, int64(from))).PageSize(eventsAtOnce).WithContext(ctx).Iter()
+		rows := s.at(l, s.session.Query(readEvents, string(p.stream), bucket, int64(from), limit)).PageSize(eventsAtOnce).WithContext(ctx).Iter()
 		for !p.full {
 			var seq uint64
 			var at domain.Position
@@ -296,6 +294,9 @@ func (p *historyPager) read(ctx context.Context, l level, from uint64) error {
 		}
 		return rows.Close()
 	})
+	if got := len(p.events) - before; got < limit && s.layout.historyBucketOf(from+uint64(got)) == bucket {
+		p.full = true
+	}
 	if err == nil && len(p.events) == 0 {
 		err = p.confirmEnd(ctx, l, from, bucket)
 	}
@@ -313,6 +314,7 @@ func (p *historyPager) add(want, seq uint64, at domain.Position, data []byte) er
 	if event.Stream != p.stream || event.Seq != seq {
 		return fmt.Errorf("event %d of %s stands where event %d should: %w", event.Seq, event.Stream, seq, command.ErrDiffers)
 	}
+	p.store.eventSizes.saw(len(event.Payload))
 	if p.left -= len(event.Payload); p.left <= 0 {
 		p.full = true
 		if p.left < 0 && len(p.events) > 0 {

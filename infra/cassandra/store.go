@@ -21,7 +21,8 @@ type Store struct {
 	assumptions []Assumption
 	tails       tails
 	derived     marks
-	sizes       sizes
+	sizes       sizes // of entries
+	eventSizes  sizes
 }
 
 var (

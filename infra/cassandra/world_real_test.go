@@ -3,10 +3,12 @@
 package cassandra_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -58,7 +60,10 @@ func (c *chain) next(streams ...domain.StreamID) *domain.Entry {
 	return &e
 }
 
-var ignorePrivate = cmp.Options{cmpopts.IgnoreUnexported(domain.Event{}), cmpopts.EquateEmpty()}
+var ignorePrivate = cmp.Options{
+	cmpopts.IgnoreUnexported(domain.Event{}), cmpopts.EquateEmpty(),
+	cmp.Comparer(func(a, b json.RawMessage) bool { return bytes.Equal(a, b) }),
+}
 
 func claim(t testing.TB, s *cassandra.Store, e *domain.Entry) {
 	t.Helper()
