@@ -89,6 +89,12 @@ func analyticsCounts(l *library) {
 	from, to := l.events[0].RecordedAt.Truncate(time.Hour).Add(-96*time.Hour), l.now().Add(time.Hour).Truncate(time.Hour)
 	all := l.happenings()
 	sample := all[len(all)/2]
+	for _, h := range all[len(all)/2:] { // filters have no empty values
+		if !slices.ContainsFunc([]string{"studio", "device_id", "license_id", "actor", "device_family", "title_id"}, func(field string) bool { return h.values[field] == "" }) {
+			sample = h
+			break
+		}
+	}
 	filters := []query.Filter{
 		{}, {Studio: []string{sample.values["studio"], "house"}}, {Country: []string{"US"}, Plan: []string{"premium", "ads"}},
 		{Customer: []string{sample.customer}}, {DeviceID: []string{sample.values["device_id"]}}, {LicenseID: []string{sample.values["license_id"]}},

@@ -45,8 +45,6 @@ func (embedded) openStores(ctx context.Context, s *System) (err error) {
 	return nil
 }
 
-func (embedded) openModels(ctx context.Context, s *System) error { return s.openModels(ctx) }
-
 func (embedded) settle(ctx context.Context, s *System) error { return s.writer.Ready(ctx) }
 
 func (embedded) checks(*System) []web.Check { return nil } // it is all in this process

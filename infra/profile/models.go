@@ -16,28 +16,76 @@ import (
 	"carryon/query"
 )
 
-// models are the read models of the embedded profile, each in a file of its own, and what keeps them up to date.
+// models are the read models, and what keeps them up to date.
 type models struct {
-	customers *readmodel.Customers
-	timeline  *readmodel.Timeline
-	denials   *readmodel.Denials
-	analytics *readmodel.Analytics
-	search    *readmodel.Search
-	reference *readmodel.Reference
+	customers customersModel
+	timeline  timelineModel
+	denials   denialsModel
+	analytics analyticsModel
+	search    searchModel
+	reference referenceModel
 	runners   projector.Runners
 }
 
-// openModels opens the read models and makes a consumer for each.
-func (s *System) openModels(ctx context.Context) (err error) {
+// Each model is written by a projection, asked by the query side, and compared by the audit.
+type (
+	customersModel interface {
+		projector.Store[projector.CustomersTx]
+		projector.Auditable
+		query.CustomersModel
+	}
+	timelineModel interface {
+		projector.Store[projector.TimelineTx]
+		projector.Auditable
+		query.TimelineModel
+	}
+	denialsModel interface {
+		projector.Store[projector.DenialsTx]
+		projector.Auditable
+		query.DenialsModel
+	}
+	analyticsModel interface {
+		projector.Store[projector.AnalyticsTx]
+		projector.Auditable
+		query.AnalyticsModel
+	}
+	searchModel interface {
+		projector.Store[projector.SearchTx]
+		projector.Auditable
+		query.SearchModel
+	}
+	referenceModel interface {
+		projector.Store[projector.ReferenceTx]
+		projector.Auditable
+		query.ReferenceModel
+	}
+)
+
+// follow makes a consumer for each model.
+func (s *System) follow(m *models) {
+	metrics := projector.NewMetrics(s.registry)
+	m.runners = projector.Runners{
+		consume(s, metrics, projector.Reference{}, m.reference),
+		consume(s, metrics, projector.Customers{}, m.customers),
+		consume(s, metrics, projector.Timeline{}, m.timeline),
+		consume(s, metrics, projector.Denials{}, m.denials),
+		consume(s, metrics, projector.Analytics{}, m.analytics),
+	}
+	if m.search != nil {
+		m.runners = append(m.runners, consume(s, metrics, projector.Search{}, m.search))
+	}
+	s.models = m
+}
+
+// openModels opens the read models, each in a file of its own.
+func (embedded) openModels(ctx context.Context, s *System) (err error) {
 	dir := filepath.Join(s.config.Data, "read")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	s.turns = projector.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)) // commands come first
-	s.shared = projector.NewShared(s.log, 32<<20)
+	s.shared = projector.NewShared(s.log, sharedBytes)
 	m := &models{}
-	s.models = m
-	metrics := projector.NewMetrics(s.registry)
 	if m.reference, err = openModel(ctx, s, dir, "reference", readmodel.OpenReference); err != nil {
 		return err
 	}
@@ -64,16 +112,12 @@ func (s *System) openModels(ctx context.Context) (err error) {
 	}
 	s.access = access
 	s.onClose(func(context.Context) error { return access.Close() })
-	m.runners = projector.Runners{
-		consume(s, metrics, projector.Reference{}, m.reference),
-		consume(s, metrics, projector.Customers{}, m.customers),
-		consume(s, metrics, projector.Timeline{}, m.timeline),
-		consume(s, metrics, projector.Denials{}, m.denials),
-		consume(s, metrics, projector.Analytics{}, m.analytics),
-		consume(s, metrics, projector.Search{}, m.search),
-	}
+	s.follow(m)
 	return nil
 }
+
+// sharedBytes is the memory for entries that the read models of a process read together.
+const sharedBytes = 32 << 20
 
 // openModel opens a read model's file. One that an older program wrote, or another fold, is made anew: everything in
 // it comes from the log.

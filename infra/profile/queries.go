@@ -108,11 +108,14 @@ func (c control) Retry(ctx context.Context, model string, stream domain.StreamID
 // Audit compares log, histories and read models.
 func (s *System) Audit(ctx context.Context, o cli.AuditOptions) (projector.AuditReport, error) {
 	m := s.models
+	models := []projector.AuditedStore{
+		{Name: "reference", Store: m.reference, Rows: m.reference}, {Name: "customers", Store: m.customers, Rows: m.customers}, {Name: "timeline", Store: m.timeline, Rows: m.timeline},
+		{Name: "denials", Store: m.denials, Rows: m.denials}, {Name: "analytics", Store: m.analytics, Rows: m.analytics},
+	}
+	if m.search != nil {
+		models = append(models, projector.AuditedStore{Name: "search", Store: m.search, Rows: m.search})
+	}
 	return projector.Audit(ctx, projector.AuditTarget{
-		Log: s.log, Histories: s.log, Shards: s.layout.shards(), ShardOf: s.layout.shardOf,
-		Models: []projector.AuditedStore{
-			{Name: "reference", Store: m.reference, Rows: m.reference}, {Name: "customers", Store: m.customers, Rows: m.customers}, {Name: "timeline", Store: m.timeline, Rows: m.timeline},
-			{Name: "denials", Store: m.denials, Rows: m.denials}, {Name: "analytics", Store: m.analytics, Rows: m.analytics}, {Name: "search", Store: m.search, Rows: m.search},
-		},
+		Log: s.log, Histories: s.log, Shards: s.layout.shards(), ShardOf: s.layout.shardOf, Models: models,
 	}, projector.AuditOptions{Sample: o.Sample, Seed: o.Seed, Progress: o.Progress})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"sync"
@@ -28,6 +29,7 @@ import (
 
 // System is a wired profile. What of it there is in this process depends on the roles; what is missing is nil.
 type System struct {
+	name     string // of this process: no other, living or dead, has it
 	config   *config.Config
 	logger   *slog.Logger
 	clock    command.Clock
@@ -105,7 +107,7 @@ func (l layout) shardOf(stream domain.StreamID) int { return command.ShardOf(str
 
 // open wires everything that the roles need. Deciding and reading work at once; projectors run during CatchUp and Serve.
 func open(ctx context.Context, c *config.Config, o cli.OpenOptions, out outside) (_ *System, err error) {
-	s := &System{config: c, logger: o.Logger, clock: o.Clock, registry: prometheus.NewRegistry(), outside: out}
+	s := &System{name: processName(), config: c, logger: o.Logger, clock: o.Clock, registry: prometheus.NewRegistry(), outside: out}
 	if s.clock == nil {
 		s.clock = time.Now
 	}
@@ -158,7 +160,7 @@ func (s *System) openCommands(ctx context.Context) (err error) {
 	s.onClose(func(context.Context) error { s.reference.Close(); return nil })
 	folding := command.DomainFolding()
 	s.writer, err = command.NewWriter(command.WriterConfig{
-		Name: processName(), Shards: s.layout.customerShards, QueuePerShard: s.config.ShardQueue, QueuePerStream: s.config.CustomerQueue,
+		Name: s.name, Shards: s.layout.customerShards, QueuePerShard: s.config.ShardQueue, QueuePerStream: s.config.CustomerQueue,
 		CacheBytes: int(s.config.CacheBytes), SnapshotEvery: s.config.SnapshotEvery,
 	}, command.WriterPorts{
 		Log: s.log, Histories: s.log, Snapshots: s.log, Bus: s, Folding: folding, Reference: s.reference.Reference,
@@ -332,5 +334,5 @@ func processName() string {
 	if err != nil {
 		host = "unnamed"
 	}
-	return fmt.Sprintf("%s-%d", host, os.Getpid())
+	return fmt.Sprintf("%s-%d-%06x", host, os.Getpid(), rand.N(1<<24))
 }

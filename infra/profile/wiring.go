@@ -28,6 +28,9 @@ func Wiring() cli.Wiring {
 	return cli.Wiring{
 		Version: version(),
 		Open: func(ctx context.Context, c *config.Config, o cli.OpenOptions) (cli.System, error) {
+			if c.Profile == config.ProfileDistributed {
+				return OpenDistributed(ctx, c, o)
+			}
 			if missing := missingRoles(c.Roles); len(missing) > 0 {
 				return nil, fmt.Errorf("the embedded profile is one process with all roles; %v is missing in roles", missing)
 			}

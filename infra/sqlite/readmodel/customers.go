@@ -60,7 +60,7 @@ func OpenCustomers(ctx context.Context, path string, pseudonyms query.Pseudonyms
 
 func (s *Customers) checkPseudonyms(ctx context.Context) error {
 	var stored string
-	sample := s.pseudonyms.Customer("")
+	sample := PseudonymSample(s.pseudonyms)
 	found, err := s.one(ctx, "SELECT sample FROM pseudonyms", nil, &stored)
 	switch {
 	case err != nil:
@@ -227,7 +227,7 @@ func (s *Customers) StatesWithTitle(ctx context.Context, title string, after dom
 func (s *Customers) Things(ctx context.Context, id string, limit int) ([]query.Thing, error) {
 	return s.things(ctx, `
 		SELECT 'customer', stream, '', '' FROM customers WHERE stream = ?2
-		UNION ALL SELECT * FROM (SELECT 'device', stream, device, '' FROM devices WHERE device = ?1 ORDER BY stream LIMIT ?3) some
+		UNION ALL SELECT * FROM (SELECT 'device', stream, device, '' FROM devices WHERE device = ?1 ORDER BY stream LIMIT ?3) found
 		UNION ALL SELECT 'license', stream, device, title FROM licenses WHERE license = ?1
 		UNION ALL SELECT 'exception', stream, '', '' FROM exceptions WHERE exception = ?1
 		LIMIT ?3`, id, domain.CustomerStream(id), limit)

@@ -1,0 +1,192 @@
+package profile
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"carryon/api/cli"
+	"carryon/api/config"
+	"carryon/api/web"
+	"carryon/command"
+	"carryon/domain"
+	"carryon/infra/catalogue"
+	"carryon/infra/pgsql"
+	"carryon/infra/watermill"
+	"carryon/projector"
+)
+
+// distributed is any number of processes on servers: Cassandra for the event store, Watermill's Kafka between, Postgres
+// and Elasticsearch for the read models. None of them has to be there for the process to start; what its absence costs,
+// readiness says.
+type distributed struct {
+	kept     *later[*kept]
+	postgres *pgsql.Server
+	bus      *watermill.KafkaBus
+	feed     *watermill.KafkaFeed
+}
+
+// OpenDistributed connects and wires what the roles need.
+func OpenDistributed(ctx context.Context, c *config.Config, o cli.OpenOptions) (*System, error) {
+	return open(ctx, c, o, &distributed{})
+}
+
+func (d *distributed) openStores(ctx context.Context, s *System) (err error) {
+	s.layout.customerShards = s.config.Shards
+	if s.keys, err = openKeys(s.config); err != nil {
+		return err
+	}
+	if s.catalogue, err = catalogue.Open(filepath.Join(s.config.Data, "catalogue")); err != nil {
+		return err
+	}
+	d.kept, err = openLater(ctx, &later[*kept]{
+		name: "Cassandra", logger: s.logger, passes: mayPass, close: (*kept).close,
+		open: func(ctx context.Context) (*kept, error) { return openKept(ctx, s) },
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) error { return d.kept.Close() })
+	s.log, s.vault = laterStore[*kept]{d.kept}, laterVault{d.kept}
+	if !s.has(command.RoleCommand) {
+		return nil
+	}
+	s.peers, err = newPeers(s.name, s.keys.Secret.Key("forwarding"), laterMembers{d.kept}, s.logger)
+	return err
+}
+
+func (d *distributed) openModels(_ context.Context, s *System) (err error) {
+	p := &s.config.Postgres
+	if d.postgres, err = pgsql.Open(pgsql.Config{URL: p.URL, PasswordFile: p.PasswordFile, Logger: s.logger}); err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) error { return d.postgres.Close() })
+	s.access = d.postgres.AccessLog()
+	if s.has(command.RoleCommand) {
+		s.turns = projector.NewTurns(1) // commands come first
+	}
+	s.shared = projector.NewShared(s.log, sharedBytes)
+	const generation = 1
+	m := &models{}
+	if m.reference, err = d.postgres.Reference(generation); err != nil {
+		return err
+	}
+	if m.customers, err = d.postgres.Customers(generation, s.keys.Pseudonyms()); err != nil {
+		return err
+	}
+	if m.timeline, err = d.postgres.Timeline(generation); err != nil {
+		return err
+	}
+	if m.denials, err = d.postgres.Denials(generation); err != nil {
+		return err
+	}
+	if m.analytics, err = d.postgres.Analytics(generation); err != nil {
+		return err
+	}
+	if m.search, err = d.openSearch(s); err != nil {
+		return err
+	}
+	s.follow(m)
+	return nil
+}
+
+func (d *distributed) settle(context.Context, *System) error { return nil } // readiness says when
+
+// livePoll: a process that does not write looks at the log often while somebody listens.
+func (d *distributed) livePoll() time.Duration { return 200 * time.Millisecond }
+
+func (d *distributed) checks(s *System) []web.Check {
+	var checks []web.Check
+	if s.has(command.RoleCommand) || s.has(roleProjector) {
+		checks = append(checks, web.Check{
+			Name: "kafka", Costs: "read models follow the log by looking at it, which is slower", Optional: true,
+			Probe: func(context.Context) error { return d.carried() },
+		})
+	}
+	answers := s.has(roleQuery)
+	checks = append(checks, web.Check{
+		Name: "postgres", Costs: "no question about customers, refusals and figures is answered; their read models stand still", Optional: !answers,
+		Probe: d.postgres.Check,
+	})
+	return append(checks, d.searchChecks(answers)...)
+}
+
+// carried tells why entries are not carried now.
+func (d *distributed) carried() error {
+	var errs []error
+	if d.bus != nil {
+		errs = append(errs, d.bus.Status())
+	}
+	if d.feed != nil {
+		errs = append(errs, d.feed.Status())
+	}
+	return errors.Join(errs...)
+}
+
+func (d *distributed) newTransport(s *System) (_ transport, err error) {
+	k := &s.config.Kafka
+	broker := watermill.Kafka{
+		Brokers: k.Brokers, Topic: k.Topic, Shards: s.layout.customerShards, Client: s.name,
+		User: k.User, PasswordFile: k.PasswordFile, Mechanism: k.Mechanism, CAFile: k.CAFile,
+	}
+	c := &carriers{}
+	settings := watermill.Config{Logger: s.logger}
+	if s.has(command.RoleCommand) {
+		if c.bus, err = watermill.NewKafkaBus(settings, broker, s.registry); err != nil {
+			return nil, err
+		}
+	}
+	if s.has(roleProjector) {
+		listeners := make([]watermill.Listener, len(s.models.runners))
+		for i, r := range s.models.runners {
+			listeners[i] = r
+		}
+		if c.feed, err = watermill.NewKafkaFeed(settings, broker, s.shared, s.registry, listeners...); err != nil {
+			return nil, err
+		}
+	}
+	d.bus, d.feed = c.bus, c.feed
+	return c, nil
+}
+
+// carriers are the halves of the transport that a process has.
+type carriers struct {
+	bus  *watermill.KafkaBus  // of who writes
+	feed *watermill.KafkaFeed // of who projects
+}
+
+// Start starts both.
+func (c *carriers) Start(ctx context.Context) error {
+	if c.bus != nil {
+		if err := c.bus.Start(ctx); err != nil {
+			return err
+		}
+	}
+	if c.feed != nil {
+		if err := c.feed.Start(ctx); err != nil {
+			return errors.Join(err, c.Close())
+		}
+	}
+	return nil
+}
+
+// Publish hands an entry to the broker.
+func (c *carriers) Publish(ctx context.Context, e *domain.Entry) error {
+	if c.bus == nil {
+		return nil
+	}
+	return c.bus.Publish(ctx, e)
+}
+
+// Close publishes what still waits, and ends both.
+func (c *carriers) Close() error {
+	var err error
+	if c.bus != nil {
+		err = c.bus.Close()
+	}
+	if c.feed != nil {
+		c.feed.Close()
+	}
+	return err
+}

@@ -1,0 +1,335 @@
+//go:build real
+
+package profile_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gocql/gocql"
+	"github.com/jackc/pgx/v5"
+)
+
+// Everything together, as an operator runs it: the program itself, several processes of it on real servers, killed with
+// -9 and started again under a load, and audited at the end.
+
+// need is where a server is; without it these tests fail.
+func need(t testing.TB, name string) string {
+	t.Helper()
+	v := os.Getenv(name)
+	if v == "" {
+		t.Fatalf("%s is not set: bring the servers up with scripts/stack/stack up, and then eval \"$(scripts/stack/stack env)\"", name)
+	}
+	return v
+}
+
+// town is a set of processes that share one store.
+type town struct {
+	t       *testing.T
+	program string
+	dir     string
+	env     []string
+}
+
+func newTown(t *testing.T, replication int) *town {
+	t.Helper()
+	var id [4]byte
+	_, _ = rand.Read(id[:])
+	name := "t" + hex.EncodeToString(id[:])
+	hosts, postgres := need(t, "CARRYON_TEST_CASSANDRA"), need(t, "CARRYON_TEST_POSTGRES")
+	kafka, elastic := need(t, "CARRYON_TEST_KAFKA"), need(t, "CARRYON_TEST_ELASTICSEARCH")
+	w := &town{t: t, program: filepath.Join(t.TempDir(), "carryon"), dir: t.TempDir()}
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", w.program, "carryon").CombinedOutput(); err != nil {
+		t.Fatalf("building the program: %v\n%s", err, out)
+	}
+	db, err := url.Parse(postgres)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := func(statement string) error {
+		conn, err := pgx.Connect(context.Background(), postgres)
+		if err != nil {
+			return err
+		}
+		defer conn.Close(context.Background())
+		_, err = conn.Exec(context.Background(), statement)
+		return err
+	}
+	if err := admin("CREATE DATABASE " + name); err != nil {
+		t.Fatalf("making a database: %v", err)
+	}
+	db.Path = "/" + name
+	w.env = append(os.Environ(),
+		"CARRYON_PROFILE=distributed", "CARRYON_KEYS="+filepath.Join(w.dir, "keys"), "CARRYON_SHARDS=4",
+		"CARRYON_CASSANDRA="+hosts, "CARRYON_CASSANDRA_KEYSPACE="+name, fmt.Sprintf("CARRYON_CASSANDRA_REPLICATION=%d", replication),
+		"CARRYON_POSTGRES="+db.String(), "CARRYON_KAFKA="+kafka, "CARRYON_KAFKA_TOPIC="+name,
+		"CARRYON_ELASTICSEARCH="+elastic, "CARRYON_ELASTICSEARCH_PREFIX="+name, "CARRYON_ELASTICSEARCH_REPLICAS=0",
+		"CARRYON_LOG_LEVEL=warn",
+	)
+	t.Cleanup(func() {
+		var errs []error
+		errs = append(errs, admin("DROP DATABASE "+name+" WITH (FORCE)"))
+		cluster := gocql.NewCluster(strings.Split(hosts, ",")...)
+		cluster.Timeout = 30 * time.Second
+		if session, err := cluster.CreateSession(); err == nil {
+			errs = append(errs, session.Query("DROP KEYSPACE IF EXISTS "+name).Exec())
+			session.Close()
+		}
+		request, err := http.NewRequest(http.MethodDelete, elastic+"/"+name+"*", nil)
+		if err == nil {
+			var answer *http.Response
+			if answer, err = http.DefaultClient.Do(request); err == nil {
+				answer.Body.Close()
+			}
+		}
+		if err := errors.Join(append(errs, err)...); err != nil {
+			t.Logf("cleaning up: %v", err)
+		}
+	})
+	return w
+}
+
+// run runs the program to its end, and answers what it printed and its exit status.
+func (w *town) run(ctx context.Context, args ...string) (string, int) {
+	w.t.Helper()
+	cmd := exec.CommandContext(ctx, w.program, append(args, "--data", filepath.Join(w.dir, "tool"))...)
+	cmd.Env = w.env
+	out, err := cmd.CombinedOutput()
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+		w.t.Fatalf("%v: %v\n%s", args, err, out)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// house is one process, which can be killed and started again at the same address.
+type house struct {
+	town  *town
+	name  string
+	roles string
+	port  int
+
+	mu    sync.Mutex
+	cmd   *exec.Cmd
+	ended chan struct{}
+	log   bytes.Buffer
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func (w *town) build(name, roles string) *house {
+	w.t.Helper()
+	h := &house{town: w, name: name, roles: roles, port: freePort(w.t)}
+	h.start()
+	w.t.Cleanup(func() {
+		h.kill()
+		if w.t.Failed() {
+			w.t.Logf("%s said:\n%s", h.name, h.said())
+		}
+	})
+	return h
+}
+
+func (h *house) url() string { return fmt.Sprintf("http://127.0.0.1:%d", h.port) }
+
+func (h *house) said() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	text := h.log.String()
+	return text[max(0, len(text)-6000):]
+}
+
+// Write takes what the process says.
+func (h *house) Write(p []byte) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.log.Write(p)
+}
+
+// start starts the process and waits until it is ready.
+func (h *house) start() {
+	h.town.t.Helper()
+	cmd := exec.Command(h.town.program, "serve", "--roles", h.roles, "--listen", fmt.Sprintf("127.0.0.1:%d", h.port), "--data", filepath.Join(h.town.dir, h.name))
+	cmd.Env, cmd.Stderr = h.town.env, h
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		h.town.t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		h.town.t.Fatal(err)
+	}
+	ready, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		lines := bufio.NewScanner(out)
+		for announced := false; lines.Scan(); {
+			if !announced && strings.Contains(lines.Text(), "ready at") {
+				announced = true
+				close(ready)
+			}
+		}
+		_ = cmd.Wait()
+		close(ended)
+	}()
+	h.cmd, h.ended = cmd, ended
+	select {
+	case <-ready:
+	case <-ended:
+		h.town.t.Fatalf("%s did not start:\n%s", h.name, h.said())
+	case <-time.After(2 * time.Minute):
+		h.town.t.Fatalf("%s was not ready in time:\n%s", h.name, h.said())
+	}
+}
+
+// kill ends the process at once.
+func (h *house) kill() {
+	_ = h.cmd.Process.Signal(syscall.SIGKILL)
+	<-h.ended
+}
+
+// stop ends the process in order, and answers its exit status.
+func (h *house) stop() int {
+	_ = h.cmd.Process.Signal(syscall.SIGTERM)
+	<-h.ended
+	return h.cmd.ProcessState.ExitCode()
+}
+
+// load simulates households until it is told to stop, and answers the exit status and what was printed.
+func (w *town) load(args ...string) func() (string, int) {
+	ctx, stop := context.WithCancel(context.Background())
+	type end struct {
+		text   string
+		status int
+	}
+	ended := make(chan end, 1)
+	cmd := exec.CommandContext(ctx, w.program, append(append([]string{"simulate"}, args...), "--data", filepath.Join(w.dir, "tool"))...)
+	cmd.Env = w.env
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	go func() {
+		out, err := cmd.CombinedOutput()
+		status := -1
+		if err == nil || cmd.ProcessState != nil {
+			status = cmd.ProcessState.ExitCode()
+		}
+		ended <- end{string(out), status}
+	}()
+	return func() (string, int) {
+		defer stop()
+		select {
+		case e := <-ended:
+			return e.text, e.status
+		case <-time.After(10 * time.Minute):
+			stop()
+			e := <-ended
+			return e.text + "\n(it took too long)", -1
+		}
+	}
+}
+
+func TestFiveProcessesAreKilledOneAfterTheOtherAndNothingIsLost(t *testing.T) {
+	w := newTown(t, 1)
+	commands := []*house{w.build("command-1", "command"), w.build("command-2", "command")}
+	projectors := []*house{w.build("projector-1", "projector"), w.build("projector-2", "projector")}
+	query := w.build("query-1", "query")
+	journal := filepath.Join(w.dir, "journal")
+	finished := w.load("--url", commands[0].url(), "--url", commands[1].url(), "--query-url", query.url(), "--households", "80", "--callers", "16",
+		"--duration", "60s", "--patience", "60", "--journal", journal, "--prefix", "e-")
+	for round := range 2 {
+		for _, h := range []*house{commands[0], projectors[0], commands[1], query, projectors[1]} {
+			time.Sleep(4 * time.Second) //nolint:forbidigo // a load goes on meanwhile
+			h.kill()
+			if round == 1 {
+				time.Sleep(time.Second) //nolint:forbidigo // others take over
+			}
+			h.start()
+		}
+	}
+	text, status := finished()
+	if status != 0 {
+		t.Fatalf("the load ended with status %d:\n%s", status, text)
+	}
+	t.Logf("the load:\n%s", text)
+	for _, h := range append(append([]*house{query}, projectors...), commands...) {
+		if status := h.stop(); status != 0 {
+			t.Errorf("%s ended with status %d:\n%s", h.name, status, h.said())
+		}
+	}
+	text, status = w.run(t.Context(), "verify", "--catch-up", "--journal", journal)
+	if status != 0 {
+		t.Fatalf("the audit ended with status %d:\n%s", status, text)
+	}
+	t.Logf("the audit:\n%s", text)
+}
+
+func TestAProcessWithoutWhatItDoesNotNeedDoesItsWork(t *testing.T) {
+	w := newTown(t, 1)
+	all := w.build("all", "command,projector,query")
+	if text, status := w.load("--url", all.url(), "--commands", "300", "--households", "10", "--prefix", "a-")(); status != 0 {
+		t.Fatalf("loading one process with all roles: %d\n%s", status, text)
+	}
+	all.stop()
+	nowhere := fmt.Sprintf("127.0.0.1:%d", freePort(t))
+	good := w.env
+	// Commands are taken without Kafka, Postgres and Elasticsearch.
+	w.env = append(append([]string{}, good...), "CARRYON_KAFKA="+nowhere, "CARRYON_POSTGRES=postgres://nobody@"+nowhere+"/none?sslmode=disable", "CARRYON_ELASTICSEARCH=http://"+nowhere)
+	command := w.build("command", "command")
+	if text, status := w.load("--url", command.url(), "--commands", "300", "--households", "10", "--prefix", "b-", "--no-check")(); status != 0 {
+		t.Fatalf("commands without brokers and read models: %d\n%s", status, text)
+	}
+	command.stop()
+	// What is projected is answered without Cassandra.
+	w.env = append(append([]string{}, good...), "CARRYON_CASSANDRA="+nowhere, "CARRYON_KAFKA="+nowhere)
+	query := w.build("query", "query")
+	token, status := w.run(t.Context(), "token", "--role", "operator")
+	if status != 0 {
+		t.Fatalf("a token: %s", token)
+	}
+	ask := func(path string) (int, string) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, query.url()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, string(body)
+	}
+	for _, path := range []string{"/v1/customers/a-00001/timeline", "/v1/customers/a-00001", "/v1/customers/a-00001/licenses", "/v1/events/search", "/v1/analytics/downloads"} {
+		if status, body := ask(path); status != http.StatusOK {
+			t.Errorf("%s without Cassandra: %d %.300s", path, status, body)
+		}
+	}
+	if status, body := ask("/v1/customers/a-00001?consistency=authoritative"); status != http.StatusServiceUnavailable {
+		t.Errorf("authoritative without Cassandra: %d %.300s", status, body)
+	}
+}
