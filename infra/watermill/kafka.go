@@ -136,9 +136,9 @@ func (k *Kafka) authenticate(c *sarama.Config) error {
 	return nil
 }
 
-// publisher connects for publishing: every in-sync replica has a message before it counts as published, and none is
-// doubled by a repeated request.
-func (k *Kafka) publisher(cfg Config) (message.Publisher, error) {
+// producing are the settings for publishing: every in-sync replica has a message before it counts as published, and none
+// is doubled by a repeated request.
+func (k *Kafka) producing() (*sarama.Config, error) {
 	c, err := k.settings()
 	if err != nil {
 		return nil, err
@@ -149,8 +149,19 @@ func (k *Kafka) publisher(cfg Config) (message.Publisher, error) {
 	c.Producer.Retry.Max, c.Producer.Retry.Backoff = 5, 200*time.Millisecond
 	c.Producer.Return.Successes, c.Producer.Return.Errors = true, true
 	c.Producer.Partitioner = sarama.NewManualPartitioner
-	c.Producer.MaxMessageBytes = cfg.LargestMessage + 64<<10 // and its headers
-	c.Producer.Compression = sarama.CompressionNone          // an entry comes compressed out of its codec
+	c.Producer.MaxMessageBytes = largestRecord
+	c.Producer.Compression = sarama.CompressionNone // an entry comes compressed out of its codec
+	return c, nil
+}
+
+// largestRecord is what the topic takes: twice the largest message, so that headers never matter.
+const largestRecord = 1 << 20
+
+func (k *Kafka) publisher(cfg Config) (message.Publisher, error) {
+	c, err := k.producing()
+	if err != nil {
+		return nil, err
+	}
 	p, err := kafka.NewPublisher(kafka.PublisherConfig{Brokers: k.Brokers, Marshaler: marshaler{}, OverwriteSaramaConfig: c}, cfg.watermillLogger())
 	if err != nil {
 		return nil, fmt.Errorf("connecting to Kafka at %s: %w", strings.Join(k.Brokers, ","), err)
@@ -158,9 +169,9 @@ func (k *Kafka) publisher(cfg Config) (message.Publisher, error) {
 	return p, nil
 }
 
-// subscriber connects for reading as one of the group, and tells watch which partitions it is given. Who begins without
-// an offset, or with one that is gone, begins with what comes next: the log has what was before.
-func (k *Kafka) subscriber(cfg Config, watch kafka.SaramaTracer) (message.Subscriber, error) {
+// consuming are the settings for reading as one of the group. Who begins without an offset, or with one that is gone,
+// begins with what comes next: the log has what was before.
+func (k *Kafka) consuming() (*sarama.Config, error) {
 	c, err := k.settings()
 	if err != nil {
 		return nil, err
@@ -175,6 +186,15 @@ func (k *Kafka) subscriber(cfg Config, watch kafka.SaramaTracer) (message.Subscr
 	c.Consumer.Fetch.Min, c.Consumer.Fetch.Default, c.Consumer.Fetch.Max = 1, 1<<20, 8<<20
 	c.Consumer.MaxWaitTime = 500 * time.Millisecond
 	c.ChannelBufferSize = 16 // messages per partition that wait here; they are large
+	return c, nil
+}
+
+// subscriber tells watch which partitions it is given.
+func (k *Kafka) subscriber(cfg Config, watch kafka.SaramaTracer) (message.Subscriber, error) {
+	c, err := k.consuming()
+	if err != nil {
+		return nil, err
+	}
 	s, err := kafka.NewSubscriber(kafka.SubscriberConfig{
 		Brokers: k.Brokers, Unmarshaler: marshaler{}, OverwriteSaramaConfig: c, ConsumerGroup: k.Group,
 		NackResendSleep: kafka.NoSleep, ReconnectRetrySleep: 500 * time.Millisecond, Tracer: watch,
@@ -237,7 +257,7 @@ func (k *Kafka) partitions(admin sarama.ClusterAdmin) (int, error) {
 }
 
 func (k *Kafka) create(admin sarama.ClusterAdmin) error {
-	retention, largest := strconv.FormatInt(k.Retention.Milliseconds(), 10), strconv.Itoa(1<<20)
+	retention, largest := strconv.FormatInt(k.Retention.Milliseconds(), 10), strconv.Itoa(largestRecord)
 	err := admin.CreateTopic(k.Topic, &sarama.TopicDetail{
 		NumPartitions: int32(k.Shards) + 1, ReplicationFactor: int16(k.Replication), //nolint:gosec // both small
 		ConfigEntries: map[string]*string{"retention.ms": &retention, "max.message.bytes": &largest},
