@@ -47,6 +47,7 @@ type program struct {
 	Backtest  backtestCommand  `cmd:"" help:"Decide the past again under another policy, and say what would have been decided otherwise."`
 	Export    exportCommand    `cmd:"" help:"Write tables of the read models as CSV, NDJSON or Parquet."`
 	Catalogue catalogueCommand `cmd:"" help:"Show or replace the catalogue of titles."`
+	Migrate   migrateCommand   `cmd:"" help:"Make tables, indices, topics and keys that are not there yet."`
 	Token     tokenCommand     `cmd:"" help:"Print an access token, and nothing else."`
 	Keys      keysCommand      `cmd:"" help:"Show or rotate the keys that sign licences."`
 	Conf      configCommand    `cmd:"" name:"config" help:"Print the effective configuration, secrets redacted."`

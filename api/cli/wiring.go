@@ -39,6 +39,8 @@ type System interface {
 	// Serve runs the projectors and serves HTTP until ctx ends, and then shuts down in order. announce is told the URL
 	// once the server is ready.
 	Serve(ctx context.Context, announce func(url string)) error
+	// Prepare makes everything that is kept outside the process, where it is not there yet: tables, indices, topics.
+	Prepare(ctx context.Context) error
 	// CatchUp runs the projectors until every read model has reached the tails that stand now.
 	CatchUp(ctx context.Context, report func(done, total int64)) error
 	// Heads are the newest entries by shard.

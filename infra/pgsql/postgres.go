@@ -224,7 +224,7 @@ func failure(err error) error {
 		default:
 			return err
 		}
-		return errors.Join(projector.ErrTransient, query.ErrUnavailable, err)
+		return fmt.Errorf("%w, %w: %w", projector.ErrTransient, query.ErrUnavailable, err)
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, domain.ErrFutureVersion) {
 		return err
@@ -232,7 +232,7 @@ func failure(err error) error {
 	if isOurs(err) {
 		return err
 	}
-	return errors.Join(projector.ErrTransient, query.ErrUnavailable, err)
+	return fmt.Errorf("%w, %w: %w", projector.ErrTransient, query.ErrUnavailable, err)
 }
 
 // oursError is a failure of this program, not of the server.

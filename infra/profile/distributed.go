@@ -93,6 +93,30 @@ func (d *distributed) openModels(_ context.Context, s *System) (err error) {
 
 func (d *distributed) settle(context.Context, *System) error { return nil } // readiness says when
 
+// prepare makes keyspace, schemas, indices and the topic. Several processes may do so at once, and each does what it needs
+// by itself when it is first needed; this is for an operator who wants it done, and seen, before.
+func (d *distributed) prepare(ctx context.Context, s *System) error {
+	var errs []error
+	if _, err := d.kept.get(); err != nil {
+		errs = append(errs, err)
+	}
+	errs = append(errs, d.postgres.Migrate(ctx))
+	for _, r := range s.models.runners {
+		if _, err := r.Parked(ctx, "", 1); err != nil { // whatever is asked first makes the tables
+			errs = append(errs, err)
+		}
+	}
+	t, err := d.newTransport(s)
+	if err != nil {
+		return errors.Join(append(errs, err)...)
+	}
+	errs = append(errs, t.Start(ctx))
+	if d.bus != nil {
+		errs = append(errs, d.bus.Status())
+	}
+	return errors.Join(append(errs, t.Close())...)
+}
+
 // livePoll: a process that does not write looks at the log often while somebody listens.
 func (d *distributed) livePoll() time.Duration { return 200 * time.Millisecond }
 

@@ -47,6 +47,8 @@ func (embedded) openStores(ctx context.Context, s *System) (err error) {
 
 func (embedded) settle(ctx context.Context, s *System) error { return s.writer.Ready(ctx) }
 
+func (embedded) prepare(context.Context, *System) error { return nil } // opening has made it
+
 func (embedded) checks(*System) []web.Check { return nil } // it is all in this process
 
 func (embedded) livePoll() time.Duration { return 0 }

@@ -70,6 +70,8 @@ type outside interface {
 	openModels(ctx context.Context, s *System) error
 	// settle waits until commands can be decided, as far as the profile waits for that.
 	settle(ctx context.Context, s *System) error
+	// prepare makes everything that is kept outside, where it is not there yet: tables, indices, topics.
+	prepare(ctx context.Context, s *System) error
 	// checks are the profile's own dependencies.
 	checks(s *System) []web.Check
 	// livePoll is the time between the live stream's looks at the log; 0: it is told.
@@ -261,6 +263,9 @@ func (s *System) Queries() *query.App { return s.queries }
 
 // Books reads the event store itself.
 func (s *System) Books() *command.Books { return s.books }
+
+// Prepare makes everything that is kept outside, where it is not there yet, and names it.
+func (s *System) Prepare(ctx context.Context) error { return s.outside.prepare(ctx, s) }
 
 // Recorded counts the events recorded since the start.
 func (s *System) Recorded() int64 { return s.recorded.Load() }
