@@ -75,15 +75,17 @@ func (c Consistency) wait(ctx context.Context, model string, waiter Waiter, vers
 	if c.MinVersion == 0 || versions == nil {
 		return nil
 	}
-	var shown uint64
+	reached := "" // as long as no reading has come back
 	err := waiter.WaitForVersion(ctx, stream, c.MinVersion, func(ctx context.Context) (uint64, error) {
 		v, err := versions.StreamVersion(ctx, stream)
-		shown = v.Version
+		if err == nil {
+			reached = fmt.Sprintf("version %d", v.Version)
+		}
 		return v.Version, err
 	})
 	if err != nil {
 		return notReached(err, BehindError{
-			Model: model, Stream: stream, Wanted: fmt.Sprintf("version %d", c.MinVersion), Reached: fmt.Sprintf("version %d", shown), Waited: time.Since(began),
+			Model: model, Stream: stream, Wanted: fmt.Sprintf("version %d", c.MinVersion), Reached: reached, Waited: time.Since(began),
 		})
 	}
 	return nil
