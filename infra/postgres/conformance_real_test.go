@@ -33,6 +33,9 @@ func openAll(t testing.TB, pseudonyms query.Pseudonyms) conformance.ReadModels {
 	return conformance.ReadModels{
 		Customers: opened(t, func(ctx context.Context) (*Customers, error) { return OpenCustomers(ctx, db, 1, pseudonyms) }),
 		Timeline:  opened(t, func(ctx context.Context) (*Timeline, error) { return OpenTimeline(ctx, db, 1) }),
+		Denials:   opened(t, func(ctx context.Context) (*Denials, error) { return OpenDenials(ctx, db, 1) }),
+		Analytics: opened(t, func(ctx context.Context) (*Analytics, error) { return OpenAnalytics(ctx, db, 1) }),
+		Reference: opened(t, func(ctx context.Context) (*Reference, error) { return OpenReference(ctx, db, 1) }),
 		Search:    search,
 	}
 }
