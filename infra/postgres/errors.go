@@ -14,8 +14,7 @@ import (
 )
 
 var (
-	// ErrStale: the rows were written by an older program, with another fold or with another key; the model must be
-	// built anew.
+	// ErrStale: the rows were made with another key; the model must be built anew.
 	ErrStale = projector.ErrStale
 	// ErrNewer: the schema is of a newer program, which this one must not touch.
 	ErrNewer = errors.New("schema is of a newer program")

@@ -21,7 +21,7 @@ import (
 
 // ErrStale: the file was written by an older program, with another fold or with another key; the model must be built
 // anew.
-var ErrStale = errors.New("read model must be built anew")
+var ErrStale = projector.ErrStale
 
 // applicationID marks a file as one of ours: "cRrd".
 const applicationID = 0x63527264

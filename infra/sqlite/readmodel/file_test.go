@@ -5,8 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -189,57 +187,6 @@ func TestPackedEventsComeBackAsTheyWere(t *testing.T) {
 	}
 	if packedBytes*2 > bytes {
 		t.Errorf("%d bytes of payload are packed into %d", bytes, packedBytes)
-	}
-}
-
-func TestCurrentGenerationIsReadAndStaleOnesAreMadeAnew(t *testing.T) {
-	t.Parallel()
-	g, err := GenerationsOf(filepath.Join(t.TempDir(), "read"), "rows")
-	if err != nil {
-		t.Fatal(err)
-	}
-	open := func(version int) (*file, bool) {
-		f, anew, err := OpenCurrent(t.Context(), g, func(ctx context.Context, path string) (*file, error) {
-			s := rowSchema
-			s.Version = version
-			return openFile(ctx, path, s)
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return f, anew
-	}
-	f, anew := open(1)
-	if anew || filepath.Base(f.path) != "rows.1.db" {
-		t.Fatalf("first: %s, anew %t", f.path, anew)
-	}
-	_ = f.Close()
-	f, anew = open(2)
-	if !anew || filepath.Base(f.path) != "rows.2.db" {
-		t.Fatalf("after the schema has changed: %s, anew %t", f.path, anew)
-	}
-	_ = f.Close()
-	f, anew = open(2)
-	if anew || filepath.Base(f.path) != "rows.2.db" {
-		t.Fatalf("again: %s, anew %t", f.path, anew)
-	}
-	_ = f.Close()
-	names := []string{}
-	entries, err := os.ReadDir(g.dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range entries {
-		names = append(names, e.Name())
-	}
-	if !slices.Equal(names, []string{"rows.2.db", "rows.current"}) {
-		t.Errorf("the folder holds %v", names)
-	}
-	if err := os.WriteFile(g.pointer(), []byte("x"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := g.Current(); err == nil || !strings.Contains(err.Error(), "rows") {
-		t.Errorf("a broken pointer: %v", err)
 	}
 }
 

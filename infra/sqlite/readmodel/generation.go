@@ -2,24 +2,31 @@ package readmodel
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"carryon/projector"
 )
 
 // A read model is built anew as another generation, in a file beside the one that is read: <model>.<generation>.db. A
-// small file, <model>.current, says which generation is read; it is replaced in one step. Everything here may be killed
-// at any moment: at worst a generation that nobody reads is left over, and is removed when the model is next opened.
+// small file, <model>.current, says which generation is read; it is replaced in one step. Who builds one holds a lock on
+// <model>.rebuild, which the system takes back from a process that dies.
 
-// Generations are the generations of one model in a folder.
+// Generations are the generations of one model in a folder: see projector.Generations for the contract.
 type Generations struct {
 	dir   string
 	model string
 }
+
+var _ projector.Generations = Generations{}
 
 // GenerationsOf makes the folder if it is not there.
 func GenerationsOf(dir, model string) (Generations, error) {
@@ -36,29 +43,90 @@ func (g Generations) Path(generation int) string {
 
 func (g Generations) pointer() string { return filepath.Join(g.dir, g.model+".current") }
 
+func (g Generations) failed(what string, err error) error {
+	return fmt.Errorf("%s of read model %s: %w", what, g.model, err)
+}
+
 // Current is the generation that is read: 1 until another was promoted.
-func (g Generations) Current() (int, error) {
+func (g Generations) Current(ctx context.Context) (int, error) {
+	if err := ctx.Err(); err != nil {
+		return 0, g.failed("the current generation", err)
+	}
 	data, err := os.ReadFile(g.pointer())
 	if errors.Is(err, fs.ErrNotExist) {
 		return 1, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("which generation of read model %s is read: %w", g.model, err)
+		return 0, g.failed("the current generation", err)
 	}
 	n, err := strconv.Atoi(strings.TrimSpace(string(data)))
 	if err != nil || n < 1 {
-		return 0, fmt.Errorf("which generation of read model %s is read: %s does not hold a number", g.model, g.pointer())
+		return 0, g.failed("the current generation", fmt.Errorf("%s does not hold a number; write the number of the generation that is to be read into it", g.pointer()))
 	}
 	return n, nil
 }
 
-// Promote lets readers read a generation from their next opening on.
-func (g Generations) Promote(generation int) (err error) {
-	defer func() {
-		if err != nil {
-			err = fmt.Errorf("promote generation %d of read model %s: %w", generation, g.model, err)
+// List are the generations that have a file, in order.
+func (g Generations) List(ctx context.Context) ([]int, error) {
+	entries, err := os.ReadDir(g.dir)
+	if err = errors.Join(err, ctx.Err()); err != nil {
+		return nil, g.failed("the generations", err)
+	}
+	var list []int
+	for _, e := range entries {
+		number, is := strings.CutPrefix(e.Name(), g.model+".")
+		number, db := strings.CutSuffix(number, ".db")
+		if n, err := strconv.Atoi(number); is && db && err == nil && n > 0 && strconv.Itoa(n) == number {
+			list = append(list, n)
 		}
-	}()
+	}
+	slices.Sort(list)
+	return list, nil
+}
+
+// Create makes the empty file behind the newest one.
+func (g Generations) Create(ctx context.Context) (int, error) {
+	current, err := g.Current(ctx)
+	if err != nil {
+		return 0, err
+	}
+	list, err := g.List(ctx)
+	if err != nil {
+		return 0, err
+	}
+	for n := slices.Max(append(list, current)) + 1; ; n++ {
+		f, err := os.OpenFile(g.Path(n), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if errors.Is(err, fs.ErrExist) { // somebody else's, of this moment
+			continue
+		}
+		if err == nil {
+			err = f.Close()
+		}
+		if err != nil {
+			return 0, g.failed("a new generation", err)
+		}
+		return n, nil
+	}
+}
+
+// PromoteFrom replaces the file that says which generation is read.
+func (g Generations) PromoteFrom(ctx context.Context, from, generation int) (promoted bool, err error) {
+	unlock, err := g.lock(ctx, g.pointer()+".lock", "PRAGMA busy_timeout = 5000")
+	if err != nil {
+		return false, g.failed("promote generation "+strconv.Itoa(generation), err)
+	}
+	defer unlock()
+	current, err := g.Current(ctx)
+	if err != nil || current != from {
+		return false, err
+	}
+	if err := g.point(generation); err != nil {
+		return false, g.failed("promote generation "+strconv.Itoa(generation), err)
+	}
+	return true, nil
+}
+
+func (g Generations) point(generation int) error {
 	f, err := os.CreateTemp(g.dir, g.model+".current.*")
 	if err != nil {
 		return err
@@ -84,43 +152,61 @@ func syncFolder(dir string) error {
 	return d.Close()
 }
 
-// RemoveOthers removes every generation but the given ones.
-func (g Generations) RemoveOthers(keep ...int) error {
-	entries, err := os.ReadDir(g.dir)
+// Drop removes a generation's files. The one that List goes by goes last, so that a drop that is cut short is found.
+func (g Generations) Drop(ctx context.Context, generation int) error {
+	what := "drop generation " + strconv.Itoa(generation)
+	current, err := g.Current(ctx)
 	if err != nil {
-		return fmt.Errorf("generations of read model %s: %w", g.model, err)
+		return err
 	}
-	kept := map[string]bool{filepath.Base(g.pointer()): true}
-	for _, n := range keep {
-		for _, suffix := range []string{"", "-wal", "-shm"} {
-			kept[filepath.Base(g.Path(n))+suffix] = true
-		}
+	if current == generation {
+		return g.failed(what, projector.ErrCurrent)
 	}
 	var errs []error
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), g.model+".") && !kept[e.Name()] {
-			errs = append(errs, os.Remove(filepath.Join(g.dir, e.Name())))
+	for _, suffix := range []string{"-wal", "-shm", ""} {
+		if err := os.Remove(g.Path(generation) + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
 		}
 	}
-	return errors.Join(errs...)
+	if err := errors.Join(errs...); err != nil {
+		return g.failed(what, err)
+	}
+	return nil
 }
 
-// OpenCurrent opens the generation that is read, and removes others. One that is stale is given up: the next is begun,
-// empty, and anew is true; everything in it comes from the log.
-func OpenCurrent[M any](ctx context.Context, g Generations, open func(ctx context.Context, path string) (M, error)) (m M, anew bool, err error) {
-	n, err := g.Current()
+// Claim locks the model against others who would build a generation of it.
+func (g Generations) Claim(ctx context.Context) (release func(), err error) {
+	release, err = g.lock(ctx, filepath.Join(g.dir, g.model+".rebuild"), "PRAGMA busy_timeout = 0")
+	if isBusy(err) {
+		err = projector.ErrRebuilding
+	}
 	if err != nil {
-		return m, false, err
+		return nil, g.failed("claim the rebuild", err)
 	}
-	m, err = open(ctx, g.Path(n))
-	if errors.Is(err, ErrStale) {
-		n, anew = n+1, true
-		if m, err = open(ctx, g.Path(n)); err == nil {
-			err = g.Promote(n)
-		}
+	return release, nil
+}
+
+// lock takes a lock that ends with the process: that of SQLite on an empty file, which works on every system.
+func (g Generations) lock(ctx context.Context, path, patience string) (unlock func(), err error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
 	}
+	u := url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(absolute)}
+	db, err := sql.Open("sqlite", u.String())
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	conn, err := db.Conn(ctx)
 	if err == nil {
-		err = g.RemoveOthers(n)
+		_, err = conn.ExecContext(ctx, patience+"; BEGIN EXCLUSIVE")
 	}
-	return m, anew, err
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return func() {
+		_, _ = conn.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") // closing does it as well
+		_, _ = conn.Close(), db.Close()
+	}, nil
 }
