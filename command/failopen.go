@@ -236,7 +236,7 @@ func (e *emergency) round(ctx context.Context) {
 	grants := &e.app.reference.grants
 	left := e.config.PerRound
 	for customer, events := range grants.unsettled() {
-		if time.Now().Before(e.retries[customer].after) {
+		if time.Now().Before(e.retries[customer].after) || !e.app.writes(domain.CustomerStream(customer)) {
 			continue
 		}
 		for i := range events {

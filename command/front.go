@@ -92,6 +92,16 @@ func (f *front) Submit(ctx context.Context, s Submission) (Result, error) {
 	return a.certain(result, err, &s)
 }
 
+// writes tells whether a stream's shard belongs to this process.
+func (a *App) writes(stream domain.StreamID) bool {
+	f, shared := a.writer.(*front)
+	if !shared {
+		return true
+	}
+	_, here := f.owners.Owner(ShardOf(stream, f.shards))
+	return here
+}
+
 // attempt is the forward of one command.
 type attempt struct {
 	front   *front
