@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -128,6 +129,13 @@ func (f fakeExport) Handle(context.Context, query.Export) (query.Exported, error
 	return query.Exported{Columns: []string{"a"}, Rows: func(yield func(query.Row, error) bool) { yield(query.Row{"b"}, nil) }}, nil
 }
 
+type fakeEverything struct{ asked *atomic.Int64 }
+
+func (f fakeEverything) Handle(context.Context, query.AccessExport) (func(io.Writer) error, error) {
+	f.asked.Add(1)
+	return func(w io.Writer) error { _, err := io.WriteString(w, "{}"); return err }, nil
+}
+
 type fakeLive struct{ asked *atomic.Int64 }
 
 func (f fakeLive) Handle(context.Context, query.Live) (query.LiveRun, error) {
@@ -162,5 +170,6 @@ func fakeQuestions(n *atomic.Int64) queryapi.Questions {
 		Access:        fakeQuestion[query.Accesses, query.AccessesAnswer]{n},
 		Export:        fakeExport{n},
 		Live:          fakeLive{n},
+		AccessExport:  fakeEverything{n},
 	}
 }

@@ -32,4 +32,6 @@ type App struct {
 	Resolve ResolveHandler // an analyst asks who stands behind a pseudonym
 	Access  AccessHandler  // who looked at a customer
 	Export  ExportHandler  // rows of the above, streamed
+
+	AccessExport AccessExportHandler // everything that is held about one customer
 }

@@ -30,7 +30,7 @@ func New(p Ports) *App {
 		p.Live.ports = &p
 	}
 	return &App{
-		Live:   LiveHandler{&p},
+		Live: LiveHandler{&p}, AccessExport: AccessExportHandler{&p},
 		Lookup: LookupHandler{&p}, Customer: CustomerHandler{&p}, Devices: DevicesHandler{&p}, Licenses: LicensesHandler{&p},
 		Exceptions: ExceptionsHandler{&p}, Denials: DenialsHandler{&p}, Timeline: TimelineHandler{&p}, Explain: ExplainHandler{&p},
 		State: StateHandler{&p}, Decision: DecisionHandler{&p}, SearchEvents: SearchEventsHandler{&p}, Analytics: AnalyticsHandler{&p},

@@ -39,19 +39,20 @@ type program struct {
 	Config string `help:"YAML file of settings. Flags and environment are stronger." placeholder:"FILE" env:"CARRYON_CONFIG"`
 	Settings
 
-	Demo      demoCommand      `cmd:"" help:"Make up a history over the real catalogue, serve it, and show what to try."`
-	Serve     serveCommand     `cmd:"" help:"Serve the command and query APIs and run the projectors."`
-	Simulate  simulateCommand  `cmd:"" help:"Load any Carryon over HTTP with seeded, paced households, and check what it acknowledged."`
-	Verify    verifyCommand    `cmd:"" help:"Audit log, histories and read models. Exit status 3: differences."`
-	Explain   explainCommand   `cmd:"" help:"Why may this customer (not) download this title on this device, now or at another moment?"`
-	Backtest  backtestCommand  `cmd:"" help:"Decide the past again under another policy, and say what would have been decided otherwise."`
-	Export    exportCommand    `cmd:"" help:"Write tables of the read models as CSV, NDJSON or Parquet."`
-	Catalogue catalogueCommand `cmd:"" help:"Show or replace the catalogue of titles."`
-	Migrate   migrateCommand   `cmd:"" help:"Make tables, indices, topics and keys that are not there yet."`
-	Token     tokenCommand     `cmd:"" help:"Print an access token, and nothing else."`
-	Keys      keysCommand      `cmd:"" help:"Show or rotate the keys that sign licences."`
-	Conf      configCommand    `cmd:"" name:"config" help:"Print the effective configuration, secrets redacted."`
-	Version   versionCommand   `cmd:"" help:"Print the version."`
+	Demo      demoCommand         `cmd:"" help:"Make up a history over the real catalogue, serve it, and show what to try."`
+	Serve     serveCommand        `cmd:"" help:"Serve the command and query APIs and run the projectors."`
+	Simulate  simulateCommand     `cmd:"" help:"Load any Carryon over HTTP with seeded, paced households, and check what it acknowledged."`
+	Verify    verifyCommand       `cmd:"" help:"Audit log, histories and read models. Exit status 3: differences."`
+	Explain   explainCommand      `cmd:"" help:"Why may this customer (not) download this title on this device, now or at another moment?"`
+	Backtest  backtestCommand     `cmd:"" help:"Decide the past again under another policy, and say what would have been decided otherwise."`
+	Export    exportCommand       `cmd:"" help:"Write tables of the read models as CSV, NDJSON or Parquet."`
+	Access    accessExportCommand `cmd:"" name:"access-export" help:"Write everything that is held about one customer."`
+	Catalogue catalogueCommand    `cmd:"" help:"Show or replace the catalogue of titles."`
+	Migrate   migrateCommand      `cmd:"" help:"Make tables, indices, topics and keys that are not there yet."`
+	Token     tokenCommand        `cmd:"" help:"Print an access token, and nothing else."`
+	Keys      keysCommand         `cmd:"" help:"Show or rotate the keys that sign licences."`
+	Conf      configCommand       `cmd:"" name:"config" help:"Print the effective configuration, secrets redacted."`
+	Version   versionCommand      `cmd:"" help:"Print the version."`
 }
 
 // Settings are the flags of config.Settings. They are text here: config.Load reads them together with the other

@@ -4,6 +4,7 @@ package queryapi
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -47,6 +48,8 @@ type Questions struct {
 	Access  Question[query.Accesses, query.AccessesAnswer]
 	Export  Question[query.Export, query.Exported]
 	Live    Question[query.Live, query.LiveRun]
+
+	AccessExport Question[query.AccessExport, func(io.Writer) error]
 }
 
 // From are the questions that the query side answers.
@@ -56,7 +59,7 @@ func From(app *query.App) Questions {
 		Denials: app.Denials, Timeline: app.Timeline, Explain: app.Explain, State: app.State, Decision: app.Decision,
 		SearchEvents: app.SearchEvents, Analytics: app.Analytics, Titles: app.Titles, DeviceTypes: app.DeviceTypes,
 		PolicyVersion: app.PolicyVersion, PolicyDiff: app.PolicyDiff, Projections: app.Projections, Parked: app.Parked,
-		RetryParked: app.RetryParked, Resolve: app.Resolve, Access: app.Access, Export: app.Export, Live: app.Live,
+		RetryParked: app.RetryParked, Resolve: app.Resolve, Access: app.Access, Export: app.Export, Live: app.Live, AccessExport: app.AccessExport,
 	}
 }
 
@@ -118,6 +121,7 @@ func MountQuestions(g *web.Gateway, ask Questions, o Options) (*web.API, error) 
 	r.events()
 	r.live()
 	r.exports()
+	r.accessExport()
 	r.reference()
 	r.operations()
 	g.ServeDocument("query", api)

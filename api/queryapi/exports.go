@@ -48,6 +48,33 @@ func (r routes) exports() {
 	})
 }
 
+// Everything is an access export on its way out.
+type Everything struct {
+	Body func(huma.Context)
+}
+
+func (r routes) accessExport() {
+	spec := r.get("access-export", "/v1/customers/{customer}/access-export", "customers", "Everything that is held about a customer", "One JSON document: the customer, devices, licences, exceptions, refusals, every event with its words opened, and who looked. It is recorded.")
+	spec.Timeout, spec.Success, spec.Stream = r.o.ExportTimeout, "The document. A connection that is cut means that some of it is missing.", []string{"application/json"}
+	web.Handle(r.api, spec, func(ctx context.Context, in *struct {
+		Customer web.ID `path:"customer" doc:"The customer's id" example:"c-42"`
+	}) (*Everything, error) {
+		write, err := r.ask.AccessExport.Handle(ctx, query.AccessExport{By: by(ctx), Customer: string(in.Customer)})
+		if err != nil {
+			return nil, err
+		}
+		return &Everything{Body: func(c huma.Context) {
+			c.SetHeader("Content-Type", "application/json")
+			c.SetHeader("Content-Disposition", `attachment; filename="access-export.json"`)
+			c.SetStatus(http.StatusOK)
+			_, w := humachi.Unwrap(c)
+			if err := write(patient{w: w, control: http.NewResponseController(w)}); err != nil {
+				web.CutOff(ctx, err)
+			}
+		}}, nil
+	})
+}
+
 func (r routes) export(ctx context.Context, c huma.Context, table query.Exported, name, format string) {
 	write, kind := table.WriteCSV, "text/csv; charset=utf-8"
 	switch format {

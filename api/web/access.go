@@ -47,6 +47,7 @@ func access() []AccessRow {
 		{"GET", "/v1/customers/{customer}/explain", "device service support operator"},
 		{"GET", "/v1/customers/{customer}/state", "device service support operator"},
 		{"GET", "/v1/customers/{customer}/accesses", "operator"},
+		{"GET", "/v1/customers/{customer}/access-export", "service support operator"},
 		{"GET", "/v1/decisions/{decision}", "device service support operator"},
 		{"GET", "/v1/events/search", "service support analyst operator"},
 		{"GET", "/v1/events/live", "support analyst operator"},

@@ -2,6 +2,8 @@ package profile
 
 import (
 	"bytes"
+	"encoding/json"
+	"errors"
 	"io"
 	"testing"
 
@@ -47,5 +49,53 @@ func TestEveryTableIsWrittenInEveryFormat(t *testing.T) {
 				t.Errorf("%s as %s: %d rows of CSV, %d of NDJSON, %d of Parquet", table, role, csv, ndjson, parquet)
 			}
 		}
+	}
+}
+
+func TestEverythingThatIsHeldAboutACustomerIsOneDocument(t *testing.T) {
+	t.Parallel()
+	s := openTest(t, t.TempDir())
+	defer s.Close(t.Context())
+	titles := catalogueFiles{s.catalogue}
+	if _, err := simulate.Run(t.Context(), simulate.Handlers{App: s.Commands()}, simulate.Options{
+		Seed: 11, Households: 3, Prefix: "h", Callers: 4, Commands: 900, Patience: 3, Titles: titles, Lookup: titles.Title,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CatchUp(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	support := query.Caller{Actor: domain.Actor{ID: "sue", Role: domain.RoleSupport}, RequestID: "r1"}
+	write, err := s.Queries().AccessExport.Handle(t.Context(), query.AccessExport{By: support, Customer: "h00001"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if err := write(&out); err != nil {
+		t.Fatal(err)
+	}
+	var document struct {
+		Version  uint64 `json:"version"`
+		Devices  []any  `json:"devices"`
+		Licenses []any  `json:"licenses"`
+		Timeline []struct {
+			Seq uint64 `json:"seq"`
+		} `json:"timeline"`
+		LookedAt []struct {
+			What  string       `json:"what"`
+			Actor domain.Actor `json:"actor"`
+		} `json:"looked_at"`
+	}
+	if err := json.Unmarshal(out.Bytes(), &document); err != nil {
+		t.Fatalf("%v: %.300s", err, out.String())
+	}
+	if n := len(document.Timeline); n <= query.MaxPageSize || document.Timeline[n-1].Seq != document.Version || len(document.Devices) == 0 || len(document.Licenses) == 0 {
+		t.Errorf("%d events, version %d, %d devices, %d licences", n, document.Version, len(document.Devices), len(document.Licenses))
+	}
+	if len(document.LookedAt) != 1 || document.LookedAt[0].What != "access export" || document.LookedAt[0].Actor.ID != "sue" {
+		t.Errorf("looks: %+v", document.LookedAt)
+	}
+	if _, err := s.Queries().AccessExport.Handle(t.Context(), query.AccessExport{By: support, Customer: "nobody"}); !errors.Is(err, domain.ErrNotFound) {
+		t.Errorf("of nobody: %v", err)
 	}
 }
