@@ -17,11 +17,14 @@ type AccessLog struct{ db *DB }
 
 var _ query.AccessLog = (*AccessLog)(nil)
 
-// NewAccessLog keeps the access log among what the models share.
-func NewAccessLog(db *DB) *AccessLog { return &AccessLog{db} }
+// AccessLog keeps the access log among what the models share.
+func (db *DB) AccessLog() *AccessLog { return &AccessLog{db} }
 
 // Record adds a record.
 func (l *AccessLog) Record(ctx context.Context, a query.Access) error {
+	if err := l.db.Prepare(ctx); err != nil {
+		return err
+	}
 	_, err := l.db.write.Exec(ctx, in(l.db.config.Prefix, "INSERT INTO @.accesses (at, actor, role, customer, what, reason, request) VALUES ($1, $2, $3, $4, $5, $6, $7)"),
 		micros(a.At), a.Actor.ID, string(a.Actor.Role), a.Customer, a.What, storable(a.Reason), storable(a.RequestID))
 	if err != nil {
@@ -32,6 +35,9 @@ func (l *AccessLog) Record(ctx context.Context, a query.Access) error {
 
 // Accesses lists what was recorded about a customer, newest first, before a number; 0: from the newest.
 func (l *AccessLog) Accesses(ctx context.Context, customer string, before int64, limit int) ([]query.Access, error) {
+	if err := l.db.Prepare(ctx); err != nil {
+		return nil, err
+	}
 	if before == 0 {
 		before = math.MaxInt64
 	}

@@ -19,13 +19,11 @@ var (
 	_ query.AnalyticsModel                   = (*Analytics)(nil)
 )
 
-// OpenAnalytics opens or makes a generation of the analytics.
-func OpenAnalytics(ctx context.Context, db *DB, generation int) (*Analytics, error) {
-	s, err := openStore(ctx, db, "analytics", generation, making{"rows": "1"})
-	if err != nil {
-		return nil, err
-	}
-	return &Analytics{s}, nil
+var analyticsDesign = designOf("analytics", 1)
+
+// Analytics is a generation of the analytics.
+func (db *DB) Analytics(generation int) *Analytics {
+	return &Analytics{newStore(db, analyticsDesign, generation)}
 }
 
 // Begin opens a transaction: see projector.Store.
@@ -53,13 +51,13 @@ func (t *analyticsTx) Commit(ctx context.Context, to projector.Checkpoint) error
 }
 
 // write gathers a write of rows that have numbers of combinations. When each write is sent at once, so are these.
-func (t *analyticsTx) write(ctx context.Context, text string, columns ...any) error {
+func (t *analyticsTx) write(ctx context.Context, st statement, columns ...any) error {
 	if t.eager {
 		if err := t.combinations.save(ctx, t.tx); err != nil {
 			return err
 		}
 	}
-	return t.exec(ctx, text, columns...)
+	return t.tx.write(ctx, st, columns...)
 }
 
 // metricNumber is how a metric is kept. The numbers never change.
@@ -232,5 +230,5 @@ func (t *analyticsTx) Withdraw(ctx context.Context, rows []projector.WithdrawalR
 			return err
 		}
 	}
-	return t.exec(ctx, saveWithdrawals, places, countries, moments)
+	return t.write(ctx, saveWithdrawals, places, countries, moments)
 }

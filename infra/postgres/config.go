@@ -46,6 +46,8 @@ type Config struct {
 	HoldTimeout  time.Duration
 	WriteTimeout time.Duration // of one statement that writes; default 60 s
 	ReadTimeout  time.Duration // of one statement that reads; default 30 s
+
+	written func(st statement, columns []any) // told of what is written; for measurements
 }
 
 // TLS says how far the server is trusted.

@@ -31,22 +31,9 @@ func openAll(t testing.TB, pseudonyms query.Pseudonyms) conformance.ReadModels {
 	}
 	t.Cleanup(func() { _ = search.Close() })
 	return conformance.ReadModels{
-		Customers: opened(t, func(ctx context.Context) (*Customers, error) { return OpenCustomers(ctx, db, 1, pseudonyms) }),
-		Timeline:  opened(t, func(ctx context.Context) (*Timeline, error) { return OpenTimeline(ctx, db, 1) }),
-		Denials:   opened(t, func(ctx context.Context) (*Denials, error) { return OpenDenials(ctx, db, 1) }),
-		Analytics: opened(t, func(ctx context.Context) (*Analytics, error) { return OpenAnalytics(ctx, db, 1) }),
-		Reference: opened(t, func(ctx context.Context) (*Reference, error) { return OpenReference(ctx, db, 1) }),
-		Search:    search,
+		Customers: db.Customers(1, pseudonyms), Timeline: db.Timeline(1), Denials: db.Denials(1), Analytics: db.Analytics(1), Reference: db.Reference(1),
+		Search: search,
 	}
-}
-
-func opened[M any](t testing.TB, open func(ctx context.Context) (M, error)) M {
-	t.Helper()
-	m, err := open(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
 }
 
 // The small read model of the consumer suite.
@@ -94,11 +81,7 @@ func openSuite(t testing.TB, db *DB) *store {
 		t.Fatal(err)
 	}
 	files := fstest.MapFS{"00001_rows.sql": {Data: append(common, suiteTable...)}}
-	s, err := openStoreFrom(t.Context(), db, "suite", 1, making{"rows": "1"}, files)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
+	return newStore(db, design{model: "suite", version: 1, files: files}, 1)
 }
 
 func TestStoreKeepsTheConsumerContract(t *testing.T) {

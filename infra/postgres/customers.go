@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"strconv"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/klauspost/compress/s2"
@@ -13,8 +12,8 @@ import (
 	"carryon/query"
 )
 
-// Customers keeps the customers' states. A state is bytes that only the fold that made it reads, so a generation of
-// another fold is stale.
+// Customers keeps the customers' states. A state is bytes that only the fold that made it reads, so the fold's version
+// is a part of the rows'.
 type Customers struct {
 	*store
 	pseudonyms query.Pseudonyms
@@ -25,16 +24,15 @@ var (
 	_ query.CustomersModel                   = (*Customers)(nil)
 )
 
-// OpenCustomers opens or makes a generation of the customers. It returns ErrStale (wrapped) for one of another fold or
-// with pseudonyms of another key.
-func OpenCustomers(ctx context.Context, db *DB, generation int, pseudonyms query.Pseudonyms) (*Customers, error) {
-	s, err := openStore(ctx, db, "customers", generation, making{
-		"rows": "1", "fold": strconv.Itoa(domain.FoldVersion), "pseudonyms": pseudonyms.Customer(""),
-	})
-	if err != nil {
-		return nil, err
-	}
-	return &Customers{s, pseudonyms}, nil
+func customersDesign(pseudonyms query.Pseudonyms) design {
+	d := designOf("customers", 1000*1+domain.FoldVersion)
+	d.key = pseudonyms.Customer("")
+	return d
+}
+
+// Customers is a generation of the customers. One with pseudonyms of another key is ErrStale.
+func (db *DB) Customers(generation int, pseudonyms query.Pseudonyms) *Customers {
+	return &Customers{newStore(db, customersDesign(pseudonyms), generation), pseudonyms}
 }
 
 // Begin opens a transaction: see projector.Store.
@@ -98,7 +96,7 @@ func (t customersTx) SaveStates(ctx context.Context, states []projector.Customer
 		}
 	}
 	states = lastOfEach(states, func(s *state) domain.StreamID { return s.Stream })
-	return t.exec(ctx, saveStates,
+	return t.write(ctx, saveStates,
 		columnOf(states, func(s *state) string { return string(s.Stream) }),
 		columnOf(states, func(s *state) string { return t.pseudonyms.Customer(s.Stream.ID()) }),
 		columnOf(states, func(s *state) int64 { return int64(s.Version) }),
@@ -118,7 +116,7 @@ type streamAndID struct {
 func (t customersTx) SaveDevices(ctx context.Context, rows []projector.DeviceRow) error {
 	type row = projector.DeviceRow
 	rows = lastOfEach(rows, func(r *row) streamAndID { return streamAndID{r.Stream, r.DeviceID} })
-	return t.exec(ctx, saveDevices,
+	return t.write(ctx, saveDevices,
 		columnOf(rows, func(r *row) string { return string(r.Stream) }),
 		columnOf(rows, func(r *row) string { return r.DeviceID }),
 		columnOf(rows, func(r *row) string { return t.pseudonyms.Device(r.Stream.ID(), r.DeviceID) }),
@@ -131,7 +129,7 @@ func (t customersTx) SaveDevices(ctx context.Context, rows []projector.DeviceRow
 func (t customersTx) SaveLicenses(ctx context.Context, rows []projector.LicenseRow) error {
 	type row = projector.LicenseRow
 	rows = lastOfEach(rows, func(r *row) string { return r.LicenseID })
-	return t.exec(ctx, saveLicenses,
+	return t.write(ctx, saveLicenses,
 		columnOf(rows, func(r *row) string { return r.LicenseID }),
 		columnOf(rows, func(r *row) string { return string(r.Stream) }),
 		columnOf(rows, func(r *row) string { return r.DeviceID }),
@@ -143,7 +141,7 @@ func (t customersTx) SaveLicenses(ctx context.Context, rows []projector.LicenseR
 func (t customersTx) SaveExceptions(ctx context.Context, rows []projector.ExceptionRow) error {
 	type row = projector.ExceptionRow
 	rows = lastOfEach(rows, func(r *row) string { return r.ExceptionID })
-	return t.exec(ctx, saveExceptions,
+	return t.write(ctx, saveExceptions,
 		columnOf(rows, func(r *row) string { return r.ExceptionID }),
 		columnOf(rows, func(r *row) string { return string(r.Stream) }),
 		columnOf(rows, func(r *row) string { return r.Code }),

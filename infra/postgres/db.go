@@ -7,6 +7,7 @@ import (
 	"hash/fnv"
 	"io/fs"
 	"strings"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -18,35 +19,56 @@ type DB struct {
 	config Config
 	write  *pgxpool.Pool
 	read   *pgxpool.Pool
+
+	prepared  atomic.Bool
+	preparing chan struct{} // holds a token while somebody prepares
 }
 
-// Open connects, and brings what the models share up to date. It returns ErrNewer (wrapped) when a newer program has
-// been there.
-func Open(ctx context.Context, c Config) (_ *DB, err error) {
+// Open reads the settings. Nothing is connected before it is needed, so that a server that is away keeps nobody from
+// starting.
+func Open(c Config) (*DB, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	db := &DB{config: c.withDefaults()}
-	defer func() {
-		if err != nil {
-			db.Close()
-			err = fmt.Errorf("open postgres: %w", err)
-		}
-	}()
-	if err := db.connect(ctx); err != nil {
-		return nil, err
+	db := &DB{config: c.withDefaults(), preparing: make(chan struct{}, 1)}
+	if err := db.connect(); err != nil {
+		db.Close()
+		return nil, fmt.Errorf("open postgres: %w", err)
 	}
-	if err := db.checkServer(ctx); err != nil {
-		return nil, err
-	}
-	shared, err := fs.Sub(migrations, "migrations/shared")
-	if err != nil {
-		return nil, err
-	}
-	return db, db.migrate(ctx, db.config.Prefix, shared)
+	return db, nil
 }
 
-func (db *DB) connect(ctx context.Context) error {
+// Prepare brings what the models share up to date; whatever is asked first does so, too. It returns ErrNewer (wrapped)
+// when a newer program has been there.
+func (db *DB) Prepare(ctx context.Context) error {
+	if db.prepared.Load() {
+		return nil
+	}
+	select {
+	case db.preparing <- struct{}{}:
+		defer func() { <-db.preparing }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if db.prepared.Load() {
+		return nil
+	}
+	shared, err := fs.Sub(migrations, "migrations/shared")
+	if err == nil {
+		err = db.checkServer(ctx)
+	}
+	if err == nil {
+		err = db.migrate(ctx, db.config.Prefix, shared)
+	}
+	if err != nil {
+		return fmt.Errorf("prepare postgres: %w", readError(err))
+	}
+	db.prepared.Store(true)
+	return nil
+}
+
+func (db *DB) connect() error {
+	ctx := context.Background() // nothing is dialled here
 	c := db.config
 	w, err := c.pool("writer", c.WriteConnections, map[string]string{
 		"idle_in_transaction_session_timeout": millis(c.HoldTimeout),
@@ -100,6 +122,9 @@ func (db *DB) Close() {
 
 // Check tells whether the database can be read and written now.
 func (db *DB) Check(ctx context.Context) error {
+	if err := db.Prepare(ctx); err != nil {
+		return err
+	}
 	var recovering, readOnly bool
 	err := db.write.QueryRow(ctx, "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::bool").Scan(&recovering, &readOnly)
 	switch {

@@ -20,13 +20,11 @@ var (
 	_ query.DenialsModel                   = (*Denials)(nil)
 )
 
-// OpenDenials opens or makes a generation of the denials.
-func OpenDenials(ctx context.Context, db *DB, generation int) (*Denials, error) {
-	s, err := openStore(ctx, db, "denials", generation, making{"rows": "1"})
-	if err != nil {
-		return nil, err
-	}
-	return &Denials{s}, nil
+var denialsDesign = designOf("denials", 1)
+
+// Denials is a generation of the denials.
+func (db *DB) Denials(generation int) *Denials {
+	return &Denials{newStore(db, denialsDesign, generation)}
 }
 
 // Begin opens a transaction: see projector.Store.
@@ -48,7 +46,7 @@ var addDenials = inserting("denials", "", "stream text", "seq bigint", "recorded
 // AddDenials adds rows.
 func (t denialsTx) AddDenials(ctx context.Context, rows []projector.DenialRow) error {
 	type row = projector.DenialRow
-	return t.exec(ctx, addDenials,
+	return t.write(ctx, addDenials,
 		columnOf(rows, func(r *row) string { return string(domain.CustomerStream(r.Customer)) }),
 		columnOf(rows, func(r *row) int64 { return int64(r.Seq) }),
 		columnOf(rows, func(r *row) int64 { return micros(r.RecordedAt) }),

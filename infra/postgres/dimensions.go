@@ -105,5 +105,5 @@ func (c *combinations) save(ctx context.Context, t *tx) error {
 	for _, column := range columns {
 		args = append(args, column)
 	}
-	return t.exec(ctx, addDimensions, args...)
+	return t.write(ctx, addDimensions, args...)
 }

@@ -9,17 +9,21 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// A read model is built anew as another generation, in a schema beside the one that is read: <prefix>_<model>_g<n>. A
-// row says which generation is read. Whoever is killed at any moment leaves at worst a generation that nobody reads.
+// A read model is built anew as another generation, in a schema beside the one that is read:
+// <prefix>_<model>_v<version>_g<n>. A row says which generation of a version is read. Whoever is killed at any moment leaves at worst a generation that nobody reads.
 
-// Generations are the generations of one model.
+// Generations are the generations of one model, in one version of its rows.
 type Generations struct {
 	db    *DB
-	model string
+	model string // with the version
 }
 
-// GenerationsOf does not ask the database.
-func GenerationsOf(db *DB, model string) Generations { return Generations{db, model} }
+func generationsOf(db *DB, d design) Generations {
+	return Generations{db, d.model + "_v" + strconv.Itoa(d.version)}
+}
+
+// Generations are those of the store's model.
+func (s *store) Generations() Generations { return generationsOf(s.db, s.design) }
 
 // Schema is where a generation's rows are.
 func (g Generations) Schema(generation int) string {
@@ -34,6 +38,9 @@ func (g Generations) failed(what string, err error) error {
 
 // Current is the generation that is read: 1 until another was promoted.
 func (g Generations) Current(ctx context.Context) (int, error) {
+	if err := g.db.Prepare(ctx); err != nil {
+		return 0, err
+	}
 	n := 1
 	err := g.db.read.QueryRow(ctx, g.in("SELECT generation FROM @.current_generations WHERE model = $1"), g.model).Scan(&n)
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
@@ -44,6 +51,9 @@ func (g Generations) Current(ctx context.Context) (int, error) {
 
 // List are the generations that there are, in order.
 func (g Generations) List(ctx context.Context) ([]int, error) {
+	if err := g.db.Prepare(ctx); err != nil {
+		return nil, err
+	}
 	rows, err := g.db.read.Query(ctx, g.in("SELECT generation FROM @.generations WHERE model = $1 ORDER BY generation"), g.model)
 	if err != nil {
 		return nil, g.failed("the generations", err)
@@ -57,6 +67,9 @@ func (g Generations) List(ctx context.Context) ([]int, error) {
 
 // Create begins the generation behind the newest one.
 func (g Generations) Create(ctx context.Context) (int, error) {
+	if err := g.db.Prepare(ctx); err != nil {
+		return 0, err
+	}
 	var n int
 	err := pgx.BeginFunc(ctx, g.db.write, func(tx pgx.Tx) error {
 		if err := g.lock(ctx, tx); err != nil {
@@ -86,6 +99,9 @@ func (g Generations) register(ctx context.Context, generation int) error {
 
 // Promote lets readers read a generation from their next opening on.
 func (g Generations) Promote(ctx context.Context, generation int) error {
+	if err := g.db.Prepare(ctx); err != nil {
+		return err
+	}
 	_, err := g.db.write.Exec(ctx, g.in(`INSERT INTO @.current_generations (model, generation) VALUES ($1, $2)
 		ON CONFLICT (model) DO UPDATE SET generation = excluded.generation, promoted_at = now()`), g.model, generation)
 	if err != nil {
@@ -96,6 +112,9 @@ func (g Generations) Promote(ctx context.Context, generation int) error {
 
 // PromoteFrom is Promote, but does nothing and returns false when another generation than from is current by now.
 func (g Generations) PromoteFrom(ctx context.Context, from, generation int) (bool, error) {
+	if err := g.db.Prepare(ctx); err != nil {
+		return false, err
+	}
 	promoted := false
 	err := pgx.BeginFunc(ctx, g.db.write, func(tx pgx.Tx) error {
 		if err := g.lock(ctx, tx); err != nil {
@@ -122,6 +141,9 @@ const dropWait = "2s"
 // Drop removes a generation and its rows. Dropping again does nothing. It returns ErrCurrent (wrapped) for the one that
 // is read.
 func (g Generations) Drop(ctx context.Context, generation int) error {
+	if err := g.db.Prepare(ctx); err != nil {
+		return err
+	}
 	err := pgx.BeginFunc(ctx, g.db.write, func(tx pgx.Tx) error {
 		if err := g.lock(ctx, tx); err != nil {
 			return err
@@ -148,15 +170,23 @@ func (g Generations) Drop(ctx context.Context, generation int) error {
 	return nil
 }
 
-// OpenCurrent opens the generation that is read. One that is stale is given up: the next is begun, empty, and anew is
-// true; everything in it comes from the log. The old one is left to processes of an older program, and to Drop.
-func OpenCurrent[M any](ctx context.Context, g Generations, open func(ctx context.Context, generation int) (M, error)) (m M, anew bool, err error) {
+// Opened is a generation of a model.
+type Opened interface {
+	Prepare(ctx context.Context) error
+	Generations() Generations
+}
+
+// Current prepares the generation that is read. One that is stale is given up: the next is begun, empty, and anew is
+// true; everything in it comes from the log. The old one is left to those who still read it, and to Drop.
+func Current[M Opened](ctx context.Context, open func(generation int) M) (m M, anew bool, err error) {
+	g := open(1).Generations()
 	for {
 		n, err := g.Current(ctx)
 		if err != nil {
 			return m, false, err
 		}
-		if m, err = open(ctx, n); !errors.Is(err, ErrStale) {
+		m = open(n)
+		if err := m.Prepare(ctx); !errors.Is(err, ErrStale) {
 			return m, anew, err
 		}
 		next, err := g.Create(ctx)

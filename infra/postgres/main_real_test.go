@@ -80,7 +80,7 @@ func testConfig(t testing.TB) Config {
 
 func testDB(t testing.TB, c Config) *DB {
 	t.Helper()
-	db, err := Open(t.Context(), c)
+	db, err := Open(c)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,13 +19,11 @@ var (
 	_ query.ReferenceModel                   = (*Reference)(nil)
 )
 
-// OpenReference opens or makes a generation of the reference model.
-func OpenReference(ctx context.Context, db *DB, generation int) (*Reference, error) {
-	s, err := openStore(ctx, db, "reference", generation, making{"rows": "1"})
-	if err != nil {
-		return nil, err
-	}
-	return &Reference{s}, nil
+var referenceDesign = designOf("reference", 1)
+
+// Reference is a generation of the reference model.
+func (db *DB) Reference(generation int) *Reference {
+	return &Reference{newStore(db, referenceDesign, generation)}
 }
 
 // Begin opens a transaction: see projector.Store.
@@ -51,7 +49,7 @@ type documentVersion struct {
 func (t referenceTx) AddPolicies(ctx context.Context, rows []projector.PolicyRow) error {
 	type row = projector.PolicyRow
 	rows = lastOfEach(rows, func(r *row) documentVersion { return documentVersion{r.Policy, r.Version} })
-	return t.exec(ctx, addPolicies,
+	return t.write(ctx, addPolicies,
 		columnOf(rows, func(r *row) string { return r.Policy }),
 		columnOf(rows, func(r *row) int32 { return int32(r.Version) }),
 		columnOf(rows, func(r *row) int64 { return micros(r.EffectiveFrom) }),
@@ -77,7 +75,7 @@ func (t referenceTx) AddWithdrawals(ctx context.Context, rows []projector.Withdr
 		}
 		countries[i] = string(data)
 	}
-	return t.exec(ctx, addWithdrawals,
+	return t.write(ctx, addWithdrawals,
 		columnOf(rows, func(r *row) int32 { return int32(r.Position.Shard) }),
 		columnOf(rows, func(r *row) int64 { return int64(r.Position.Index) }),
 		columnOf(rows, func(r *row) int32 { return int32(r.Position.Place) }),

@@ -14,58 +14,100 @@ import (
 	"carryon/projector"
 )
 
-// making is what the rows of a generation were made with, by name: rows of another making are of no use.
-type making map[string]string
-
-// store is one generation of one model.
-type store struct {
-	db     *DB
-	model  string
-	schema string
-
-	mu    sync.Mutex
-	known map[int]bool // shards that have a checkpoint row
-	eager map[int]int  // by shard, for how many transactions yet each write is sent at once
+// design is what a model's rows are made like. Rows of another version are in other schemas, so that programs of two
+// versions do not disturb each other: each builds its own from the log.
+type design struct {
+	model   string
+	version int    // raised whenever the meaning of rows changes
+	key     string // what a secret key makes of nothing, where rows depend on one
+	files   fs.FS  // migrations
 }
 
-// openStore makes the generation if it is not there. It returns ErrStale (wrapped) for one of another making, and
-// ErrNewer (wrapped) for one of a newer program.
-func openStore(ctx context.Context, db *DB, model string, generation int, with making) (*store, error) {
+func designOf(model string, version int) design {
 	files, err := fs.Sub(migrations, "migrations/"+model)
 	if err != nil {
-		return nil, err
+		panic(err) // the folder's name is a constant
 	}
-	return openStoreFrom(ctx, db, model, generation, with, files)
+	return design{model: model, version: version, files: files}
 }
 
-func openStoreFrom(ctx context.Context, db *DB, model string, generation int, with making, files fs.FS) (*store, error) {
-	g := GenerationsOf(db, model)
-	s := &store{db: db, model: model, schema: g.Schema(generation), known: map[int]bool{}, eager: map[int]int{}}
-	err := db.migrate(ctx, s.schema, files)
+// store is one generation of one model. Nothing is asked of the server before it is needed, so that a server that is
+// away keeps nobody from starting.
+type store struct {
+	db         *DB
+	design     design
+	model      string
+	generation int
+	schema     string
+
+	mu    sync.Mutex
+	made  bool         // the schema is there and up to date
+	known map[int]bool // shards that have a checkpoint row
+	eager map[int]int  // by shard, for how many transactions yet each write is sent at once
+
+	making chan struct{} // holds a token while somebody makes the schema
+}
+
+func newStore(db *DB, d design, generation int) *store {
+	return &store{
+		db: db, design: d, model: d.model, generation: generation, schema: generationsOf(db, d).Schema(generation),
+		known: map[int]bool{}, eager: map[int]int{}, making: make(chan struct{}, 1),
+	}
+}
+
+// Prepare makes the generation if it is not there; whatever is asked first does so, too. It returns ErrStale (wrapped)
+// for one that was made with another key, and ErrNewer (wrapped) for one that a newer program has changed.
+func (s *store) Prepare(ctx context.Context) error {
+	if s.isMade() {
+		return nil
+	}
+	select {
+	case s.making <- struct{}{}:
+		defer func() { <-s.making }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if s.isMade() {
+		return nil
+	}
+	err := s.db.Prepare(ctx)
 	if err == nil {
-		err = g.register(ctx, generation)
+		err = s.db.migrate(ctx, s.schema, s.design.files)
 	}
 	if err == nil {
-		err = s.checkMaking(ctx, with)
+		err = generationsOf(s.db, s.design).register(ctx, s.generation)
+	}
+	if err == nil && s.design.key != "" {
+		err = s.checkKey(ctx)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open generation %d of read model %s: %w", generation, model, storeError(err))
+		return fmt.Errorf("prepare generation %d of read model %s: %w", s.generation, s.model, readError(err))
 	}
-	return s, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.made = true
+	return nil
 }
 
-func (s *store) checkMaking(ctx context.Context, with making) error {
-	for what, value := range with {
-		if _, err := s.db.write.Exec(ctx, s.in("INSERT INTO @.made_with (what, value) VALUES ($1, $2) ON CONFLICT DO NOTHING"), what, value); err != nil {
-			return err
-		}
-		var stored string
-		if err := s.db.write.QueryRow(ctx, s.in("SELECT value FROM @.made_with WHERE what = $1"), what).Scan(&stored); err != nil {
-			return err
-		}
-		if stored != value {
-			return fmt.Errorf("its %s are others: %w", what, ErrStale)
-		}
+func (s *store) isMade() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.made
+}
+
+// Close does nothing: the connections are the database's.
+func (s *store) Close() error { return nil }
+
+func (s *store) checkKey(ctx context.Context) error {
+	if _, err := s.db.write.Exec(ctx, s.in("INSERT INTO @.made_with (what, value) VALUES ('key', $1) ON CONFLICT DO NOTHING"), s.design.key); err != nil {
+		return err
+	}
+	var stored string
+	if err := s.db.write.QueryRow(ctx, s.in("SELECT value FROM @.made_with WHERE what = 'key'")).Scan(&stored); err != nil {
+		return err
+	}
+	if stored != s.design.key {
+		return fmt.Errorf("it was made with another key: %w", ErrStale)
 	}
 	return nil
 }
@@ -83,6 +125,9 @@ func (s *store) failed(err error) error {
 // each runs a query and hands every row to scan. A connection that turns out to be dead before anything was sent on it
 // is replaced once.
 func (s *store) each(ctx context.Context, text string, args []any, scan func(pgx.Rows) error) error {
+	if err := s.Prepare(ctx); err != nil {
+		return err
+	}
 	err := s.tryEach(ctx, text, args, scan)
 	if err != nil && pgconn.SafeToRetry(err) && ctx.Err() == nil {
 		err = s.tryEach(ctx, text, args, scan)

@@ -12,7 +12,7 @@ var setVersions = replacing("streams", "stream", "stream text", "version bigint"
 // SetVersions says how far the model is with the streams.
 func (t *tx) SetVersions(ctx context.Context, versions []projector.StreamVersion) error {
 	versions = lastOfEach(versions, func(v *projector.StreamVersion) domain.StreamID { return v.Stream })
-	return t.exec(ctx, setVersions,
+	return t.write(ctx, setVersions,
 		columnOf(versions, func(v *projector.StreamVersion) string { return string(v.Stream) }),
 		columnOf(versions, func(v *projector.StreamVersion) int64 { return int64(v.Version) }),
 		columnOf(versions, func(v *projector.StreamVersion) int32 { return int32(v.Position.Shard) }),

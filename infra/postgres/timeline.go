@@ -22,13 +22,11 @@ var (
 	_ query.TimelineModel                   = (*Timeline)(nil)
 )
 
-// OpenTimeline opens or makes a generation of the timeline.
-func OpenTimeline(ctx context.Context, db *DB, generation int) (*Timeline, error) {
-	s, err := openStore(ctx, db, "timeline", generation, making{"rows": "1"})
-	if err != nil {
-		return nil, err
-	}
-	return &Timeline{s}, nil
+var timelineDesign = designOf("timeline", 1)
+
+// Timeline is a generation of the timeline.
+func (db *DB) Timeline(generation int) *Timeline {
+	return &Timeline{newStore(db, timelineDesign, generation)}
 }
 
 // Begin opens a transaction: see projector.Store.
@@ -55,26 +53,16 @@ func (t timelineTx) AddTimeline(ctx context.Context, rows []projector.TimelineRo
 			return &projector.PoisonError{Event: rows[i].Event, Err: err}
 		}
 	}
-	return t.exec(ctx, addEvents,
+	return t.write(ctx, addEvents,
 		columnOf(rows, func(r *row) string { return string(r.Event.Stream) }),
 		columnOf(rows, func(r *row) int64 { return int64(r.Event.Seq) }),
 		columnOf(rows, func(r *row) int32 { return int32(r.Event.Position.Shard) }),
 		columnOf(rows, func(r *row) int64 { return int64(r.Event.Position.Index) }),
 		columnOf(rows, func(r *row) int32 { return int32(r.Event.Position.Place) }),
 		columnOf(rows, func(r *row) int64 { return micros(r.Event.RecordedAt) }),
-		columnOf(rows, func(r *row) *int64 { return hashOrNull(r.DecisionID) }),
-		columnOf(rows, func(r *row) *int64 {
-			if !r.Opens {
-				return nil
-			}
-			return hashOrNull(r.Event.CommandID)
-		}),
-		columnOf(rows, func(r *row) *int64 {
-			if !r.Opens || r.Event.Correlation == r.Event.CommandID {
-				return nil
-			}
-			return hashOrNull(r.Event.Correlation)
-		}),
+		columnOf(rows, func(r *row) *int64 { return refsOf(r).decision }),
+		columnOf(rows, func(r *row) *int64 { return refsOf(r).command }),
+		columnOf(rows, func(r *row) *int64 { return refsOf(r).correlation }),
 		columnOf(rows, func(r *row) string { return r.Event.Type }),
 		columnOf(rows, func(r *row) string { return r.Event.Actor.ID }),
 		columnOf(rows, func(r *row) string { return string(r.Event.Actor.Role) }),
@@ -82,6 +70,20 @@ func (t timelineTx) AddTimeline(ctx context.Context, rows []projector.TimelineRo
 		columnOf(rows, func(r *row) string { return r.TitleID }),
 		columnOf(rows, func(r *row) string { return r.LicenseID }),
 		packed)
+}
+
+// refs are the ids that lead to an event, as hashes; nil: none.
+type refs struct{ decision, command, correlation *int64 }
+
+func refsOf(r *projector.TimelineRow) refs {
+	f := refs{decision: hashOrNull(r.DecisionID)}
+	if r.Opens {
+		f.command = hashOrNull(r.Event.CommandID)
+		if r.Event.Correlation != r.Event.CommandID {
+			f.correlation = hashOrNull(r.Event.Correlation)
+		}
+	}
+	return f
 }
 
 func hashOf(id string) int64 {

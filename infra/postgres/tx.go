@@ -34,6 +34,9 @@ type tx struct {
 
 // begin leaves a shard alone that another transaction works on, be it of this process or another.
 func (s *store) begin(ctx context.Context, shard int) (_ *tx, err error) {
+	if err := s.Prepare(ctx); err != nil {
+		return nil, err
+	}
 	conn, err := s.db.write.Acquire(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read model %s: %w", s.model, errors.Join(projector.ErrTransient, err))
@@ -220,19 +223,30 @@ func (t *tx) Unpark(ctx context.Context, stream domain.StreamID) error {
 	return t.exec(ctx, "DELETE FROM @.parked WHERE stream = $1", string(stream))
 }
 
-// inserting is a statement that writes rows that come as columns, an array for each: "stream text" names a column and
-// its type. tail is what follows: an ON CONFLICT.
-func inserting(table, tail string, columns ...string) string {
-	names, arrays := make([]string, len(columns)), make([]string, len(columns))
-	for i, c := range columns {
-		name, kind, _ := strings.Cut(c, " ")
-		names[i], arrays[i] = name, "$"+strconv.Itoa(i+1)+"::"+kind+"[]"
-	}
-	return "INSERT INTO @." + table + " (" + strings.Join(names, ", ") + ") SELECT * FROM unnest(" + strings.Join(arrays, ", ") + ") " + tail
+// statement writes rows that come as columns, an array for each.
+type statement struct {
+	table   string
+	columns []string // names
+	kinds   []string // and types
+	tail    string   // what follows the rows: an ON CONFLICT
+	text    string
 }
 
-// replacing is such a statement, which replaces the rows that have the same key.
-func replacing(table, key string, columns ...string) string {
+// inserting makes a statement: "stream text" names a column and its type.
+func inserting(table, tail string, columns ...string) statement {
+	st := statement{table: table, tail: tail}
+	arrays := make([]string, len(columns))
+	for i, c := range columns {
+		name, kind, _ := strings.Cut(c, " ")
+		st.columns, st.kinds = append(st.columns, name), append(st.kinds, kind)
+		arrays[i] = "$" + strconv.Itoa(i+1) + "::" + kind + "[]"
+	}
+	st.text = "INSERT INTO @." + table + " (" + strings.Join(st.columns, ", ") + ") SELECT * FROM unnest(" + strings.Join(arrays, ", ") + ") " + tail
+	return st
+}
+
+// replacing makes a statement that replaces the rows that have the same key.
+func replacing(table, key string, columns ...string) statement {
 	keys := strings.Split(key, ", ")
 	var sets []string
 	for _, c := range columns {
@@ -241,6 +255,14 @@ func replacing(table, key string, columns ...string) string {
 		}
 	}
 	return inserting(table, "ON CONFLICT ("+key+") DO UPDATE SET "+strings.Join(sets, ", "), columns...)
+}
+
+// write gathers a write of rows.
+func (t *tx) write(ctx context.Context, st statement, columns ...any) error {
+	if t.s.db.config.written != nil {
+		t.s.db.config.written(st, columns)
+	}
+	return t.exec(ctx, st.text, columns...)
 }
 
 // columnOf is a column of rows.

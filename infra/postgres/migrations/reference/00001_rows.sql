@@ -6,7 +6,7 @@ CREATE TABLE parked (
 	reason text NOT NULL, attempts int NOT NULL, since bigint NOT NULL
 );
 CREATE INDEX parked_shard ON parked (shard);
--- What the rows were made with: a generation of another making is stale.
+-- What the rows were made with: a generation of another key is stale.
 CREATE TABLE made_with (what text COLLATE "C" PRIMARY KEY, value text NOT NULL);
 CREATE TABLE policies (
 	policy text COLLATE "C" NOT NULL, version int NOT NULL, effective_from bigint NOT NULL, recorded_at bigint NOT NULL, document bytea NOT NULL,

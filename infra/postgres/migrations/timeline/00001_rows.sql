@@ -6,7 +6,7 @@ CREATE TABLE parked (
 	reason text NOT NULL, attempts int NOT NULL, since bigint NOT NULL
 );
 CREATE INDEX parked_shard ON parked (shard);
--- What the rows were made with: a generation of another making is stale.
+-- What the rows were made with: a generation of another key is stale.
 CREATE TABLE made_with (what text COLLATE "C" PRIMARY KEY, value text NOT NULL);
 -- How far the model is with each stream.
 CREATE TABLE streams (
