@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -106,7 +107,7 @@ func (a *App) writes(stream domain.StreamID) bool {
 type attempt struct {
 	front   *front
 	forward func(ctx context.Context, writer string) (Result, error)
-	unknown error // what the forward ended with: the other process may record the command yet
+	unknown atomic.Pointer[error] // what the forward ended with: the other process may record the command yet
 }
 
 // to forwards a command. An error that wraps ErrUnavailable means that it has to be decided here. Any other error, and
@@ -118,7 +119,7 @@ func (a *attempt) to(ctx context.Context, writer string) (Result, error) {
 		return err
 	})
 	if unknown {
-		a.unknown = err
+		a.unknown.Store(&err)
 	}
 	if err != nil {
 		return Result{}, err
@@ -129,7 +130,8 @@ func (a *attempt) to(ctx context.Context, writer string) (Result, error) {
 
 // certain turns an answer that the other process may still contradict into ErrUnknown.
 func (a *attempt) certain(result Result, err error, s *Submission) (Result, error) {
-	if a.unknown == nil || s.Kind == KindDryRun || errors.Is(err, ErrUnknown) {
+	unknown := a.unknown.Load()
+	if unknown == nil || s.Kind == KindDryRun || errors.Is(err, ErrUnknown) {
 		return result, err
 	}
 	if err == nil {
@@ -141,7 +143,7 @@ func (a *attempt) certain(result Result, err error, s *Submission) (Result, erro
 		}
 	}
 	return Result{}, fmt.Errorf("command %s was forwarded without an answer, and nothing was recorded here: %w: %w", s.Meta.CommandID, ErrUnknown,
-		errors.Join(a.unknown, err))
+		errors.Join(*unknown, err))
 }
 
 // Load reads a stream at the owner of its shard, who has it in memory, or here.

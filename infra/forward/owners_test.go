@@ -49,7 +49,7 @@ func TestProcessesShareTheShardsAndForwardWhatIsAnothers(t *testing.T) {
 		if count := s.owned(); count[a.name] < 2 || count[b.name] < 2 || count[c.name] < 2 {
 			t.Fatalf("shards are shared out as %v", count)
 		}
-		l := s.load(30, "customer")
+		l := s.load(16, "customer")
 		l.during("three processes", 5*time.Second)
 		for _, p := range []*process{a, b, c} {
 			if p.forwarded.Load() == 0 {
@@ -75,7 +75,7 @@ func TestAProcessJoinsUnderLoadWithoutAnErrorForCallers(t *testing.T) {
 		s.begin()
 		s.begin()
 		pause(t.Context(), settle+2*time.Second)
-		l := s.load(30, "customer")
+		l := s.load(16, "customer")
 		l.during("two processes", 3*time.Second)
 		third := s.begin()
 		l.during("a third one that has to settle", settle)
@@ -95,7 +95,7 @@ func TestAProcessLeavesUnderLoadWithoutAnErrorForCallers(t *testing.T) {
 		second := s.begin()
 		s.begin()
 		pause(t.Context(), settle+2*time.Second)
-		l := s.load(30, "customer")
+		l := s.load(16, "customer")
 		l.during("three processes", 3*time.Second)
 		second.leave()
 		l.during("one has left", 3*time.Second)
@@ -114,7 +114,7 @@ func TestAnOwnerDiesUnderLoadWithoutAnErrorForTheOthersCallers(t *testing.T) {
 		victim := s.begin()
 		s.begin()
 		pause(t.Context(), settle+2*time.Second)
-		l := s.load(30, "customer")
+		l := s.load(16, "customer")
 		l.during("three processes", 3*time.Second)
 		victim.kill()
 		l.during("one has died", 500*time.Millisecond)
@@ -134,7 +134,7 @@ func TestAnOwnerHangsUnderLoadWithoutAnErrorForTheOthersCallers(t *testing.T) {
 		victim := s.begin()
 		s.begin()
 		pause(t.Context(), settle+2*time.Second)
-		l := s.load(30, "customer")
+		l := s.load(16, "customer")
 		l.during("three processes", 3*time.Second)
 		victim.stop()
 		s.gone(victim) // a balancer notices, too
@@ -160,12 +160,12 @@ func TestTwoOwnersAtOnceAreSlowAndRight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSystem(t)
 		s.begin()
-		alone := s.load(30, "early")
+		alone := s.load(16, "early")
 		alone.during("one owner", 3*time.Second)
 		alone.end()
 		s.members.Break(errors.New("the list of members can't be reached"))
 		s.begin()
-		l := s.load(30, "late")
+		l := s.load(16, "late")
 		l.during("two owners", 10*time.Second)
 		l.end()
 		maps.Copy(l.answers, alone.answers)
@@ -183,7 +183,7 @@ func TestTakingOverDoesNotMeanReadingWhatTheOtherWrote(t *testing.T) {
 		idle := s.begin()
 		s.gone(idle) // nobody asks it, for now
 		busy := s.begin()
-		l := s.load(30, "customer")
+		l := s.load(16, "customer")
 		l.during("the one at work", 10*time.Second)
 		idle.hasRead()
 		s.mu.Lock()

@@ -111,12 +111,15 @@ func (b *Bus) Run(ctx context.Context) {
 	group.Wait()
 }
 
-// topic is one output with its queue, which all lanes share the bounds of.
+// topic is one output with its queue. Its lanes share the bounds, and none may take more than twice its part, so that
+// one which does not move leaves room for the others.
 type topic struct {
 	Output
-	cfg     Config
-	metrics *Metrics
-	lanes   []*lane
+	cfg         Config
+	metrics     *Metrics
+	lanes       []*lane
+	laneEntries int
+	laneBytes   int
 
 	mu      sync.Mutex
 	waiting int
@@ -129,11 +132,14 @@ type topic struct {
 type lane struct {
 	wake  chan struct{} // holds one when the queue is not empty
 	queue []*message.Message
+	bytes int
 }
 
 func newTopic(cfg Config, output Output, metrics *Metrics) *topic {
 	t := &topic{Output: output, cfg: cfg, metrics: metrics}
-	for range max(1, output.Lanes) {
+	lanes := max(1, output.Lanes)
+	t.laneEntries, t.laneBytes = max(1, 2*cfg.QueueEntries/lanes), max(cfg.LargestMessage, 2*cfg.QueueBytes/lanes)
+	for range lanes {
 		t.lanes = append(t.lanes, &lane{wake: make(chan struct{}, 1)})
 	}
 	return t
@@ -142,11 +148,13 @@ func newTopic(cfg Config, output Output, metrics *Metrics) *topic {
 func (t *topic) offer(shard int, msg *message.Message) {
 	l := t.lanes[shard%len(t.lanes)]
 	t.mu.Lock()
-	full := t.waiting >= t.cfg.QueueEntries || t.bytes+len(msg.Payload) > t.cfg.QueueBytes
+	size := len(msg.Payload)
+	full := t.waiting >= t.cfg.QueueEntries || t.bytes+size > t.cfg.QueueBytes || len(l.queue) >= t.laneEntries || l.bytes+size > t.laneBytes
 	if !full {
 		l.queue = append(l.queue, msg)
+		l.bytes += size
 		t.waiting++
-		t.bytes += len(msg.Payload)
+		t.bytes += size
 	}
 	t.mu.Unlock()
 	if full {
@@ -170,6 +178,7 @@ func (t *topic) take(l *lane) *message.Message {
 	msg := l.queue[0]
 	l.queue[0] = nil
 	l.queue = l.queue[1:]
+	l.bytes -= len(msg.Payload)
 	t.waiting--
 	t.bytes -= len(msg.Payload)
 	return msg

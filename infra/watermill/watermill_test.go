@@ -451,3 +451,50 @@ func value(t *testing.T, registry *prometheus.Registry, name, topic string) floa
 	}
 	return 0
 }
+
+// sluggish is a publisher that hangs for one shard.
+type sluggish struct {
+	kept
+	hangs string
+	free  chan struct{}
+}
+
+func (s sluggish) Publish(topic string, messages ...*message.Message) error {
+	if messages[0].Metadata.Get("shard") == s.hangs {
+		<-s.free
+	}
+	return s.kept.Publish(topic, messages...)
+}
+
+func TestAShardThatDoesNotMoveLeavesRoomForTheOthers(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	publisher := sluggish{kept: kept{make(chan *message.Message, 1000)}, hangs: "1", free: make(chan struct{})}
+	bus := watermill.NewBus(watermill.Config{QueueEntries: 40}, watermill.EntryCodec{}, watermill.NewMetrics(registry),
+		watermill.Output{Topic: "entries", Publisher: publisher, Lanes: 4})
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	group.Go(func() { bus.Run(ctx) })
+	publish(t, bus, 1, 500)
+	if dropped := value(t, registry, "carryon_messages_dropped_total", "entries"); dropped < 478 {
+		t.Errorf("%v messages of a shard that does not move were dropped, at most 20 may wait, and one be under way", dropped)
+	}
+	for index := uint64(1); index <= 100; index++ {
+		e := entry(index)
+		e.Shard = 2
+		if err := bus.Publish(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case m := <-publisher.messages:
+			if m.Metadata.Get("shard") != "2" || m.Metadata.Get("index") != fmt.Sprint(index) {
+				t.Fatalf("entry %s of shard %s came, want entry %d of shard 2", m.Metadata.Get("index"), m.Metadata.Get("shard"), index)
+			}
+		case <-time.After(patience):
+			t.Fatalf("entry %d of another shard was not published", index)
+		}
+	}
+	close(publisher.free)
+	cancel()
+	group.Wait()
+}
