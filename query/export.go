@@ -238,7 +238,7 @@ func (h ExportHandler) events(ctx context.Context, q Export) iter.Seq2[Row, erro
 	return pages(func(after *SearchHit) ([]*SearchHit, error) {
 		asked := SearchAsked{Filter: q.Filter, Tier: TierLoose, Oldest: true, Limit: exportPage}
 		if after != nil {
-			asked.After = after.ID
+			asked.After, asked.Tie = after.ID, after.Tie
 		}
 		hits, err := h.p.Search.Hits(ctx, asked)
 		return pointers(hits), err

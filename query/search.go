@@ -180,6 +180,8 @@ func FacetValue(d *projector.Document, field string) string {
 
 // SearchModel is the read model that SearchEvents asks.
 type SearchModel interface {
+	// Show sees to it that what was applied up to a position is found. Whoever calls it has waited until it was applied.
+	Show(ctx context.Context, at domain.Position) error
 	// Vocabulary returns the words of the index that begin with a prefix, in order, at most limit.
 	Vocabulary(ctx context.Context, prefix string, limit int) ([]string, error)
 	// Hits returns documents in the order asked for.
@@ -194,10 +196,11 @@ type SearchModel interface {
 type SearchAsked struct {
 	Words  []WordAsked // all of them must match
 	Filter Filter
-	Tier   Tier  // how well the words must match
-	Only   bool  // so well and no better
-	Oldest bool  // first, instead of newest
-	After  int64 // continue behind this document; 0: from the beginning
+	Tier   Tier   // how well the words must match
+	Only   bool   // so well and no better
+	Oldest bool   // first, instead of newest
+	After  int64  // continue behind this document; 0: from the beginning
+	Tie    string // of this document; empty: its number is its own
 	Limit  int
 }
 
@@ -218,9 +221,11 @@ const (
 	TierLoose             // every word is there, or one that begins with it, or that it is a typo of
 )
 
-// SearchHit is a document and its number, which grows with the time of recording.
+// SearchHit is a document and its number, which grows with the time of recording. Where several have the same number, Tie
+// says which one it is, in the model's own words.
 type SearchHit struct {
 	ID       int64
+	Tie      string
 	Document projector.Document
 }
 
@@ -229,8 +234,9 @@ type SearchEventsHandler struct{ p *Ports }
 
 // searchPlace is where a page ended.
 type searchPlace struct {
-	Tier  Tier  `json:"t"`
-	After int64 `json:"a"`
+	Tier  Tier   `json:"t"`
+	After int64  `json:"a"`
+	Tie   string `json:"e,omitempty"`
 }
 
 // Handle answers with a page of hits. An analyst sees pseudonyms, and filters by them.
@@ -245,6 +251,11 @@ func (h SearchEventsHandler) Handle(ctx context.Context, q SearchEvents) (Search
 	}
 	if err := (Consistency{MinPosition: q.MinPosition}).wait(ctx, "search", h.p.Waiters["search"], nil, ""); err != nil {
 		return SearchEventsAnswer{}, err
+	}
+	if q.MinPosition.Index > 0 {
+		if err := model.Show(ctx, q.MinPosition); err != nil {
+			return SearchEventsAnswer{}, fmt.Errorf("search events: %w", err)
+		}
 	}
 	var place searchPlace
 	question := q.question()
@@ -413,9 +424,9 @@ func page(ctx context.Context, model SearchModel, asked SearchAsked, place searc
 		if len(tiers) > 1 && tier < place.Tier {
 			continue
 		}
-		asked.Tier, asked.After, asked.Limit = tier, 0, size+1-len(hits)
+		asked.Tier, asked.After, asked.Tie, asked.Limit = tier, 0, "", size+1-len(hits)
 		if tier == place.Tier || len(tiers) == 1 {
-			asked.After = place.After
+			asked.After, asked.Tie = place.After, place.Tie
 		}
 		found, err := model.Hits(ctx, asked)
 		if err != nil {
@@ -426,7 +437,7 @@ func page(ctx context.Context, model SearchModel, asked SearchAsked, place searc
 		}
 		if len(hits) > size {
 			last := hits[size-1]
-			return hits[:size], &searchPlace{Tier: last.tier, After: last.ID}, nil
+			return hits[:size], &searchPlace{Tier: last.tier, After: last.ID, Tie: last.Tie}, nil
 		}
 	}
 	return hits, nil, nil

@@ -326,6 +326,9 @@ func inOrder(column string, oldest bool) string {
 	return " ORDER BY " + column + " DESC"
 }
 
+// Show does nothing: what is committed is found.
+func (s *Search) Show(context.Context, domain.Position) error { return nil }
+
 // Hits returns documents in the order asked for: see query.SearchModel.
 func (s *Search) Hits(ctx context.Context, q query.SearchAsked) ([]query.SearchHit, error) {
 	source, column, w := found(q)
