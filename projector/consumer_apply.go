@@ -94,7 +94,7 @@ func (c *Consumer[T]) attempt(ctx context.Context, s *shardState, batch []*domai
 		return err
 	}
 	if err := tx.Commit(ctx, checkpointOf(batch)); err != nil {
-		return fmt.Errorf("committing up to entry %d: %w", checkpointOf(batch).Index, err)
+		return refusedBy(fmt.Errorf("committing up to entry %d: %w", checkpointOf(batch).Index, err))
 	}
 	c.parkedNow(s, parks)
 	return nil
@@ -200,6 +200,14 @@ func (c *Consumer[T]) callProjection(ctx context.Context, tx T, events []*domain
 type panicError struct{ value any }
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
+
+// refusedBy turns a commit that failed because of one event into a failure of that event.
+func refusedBy(err error) error {
+	if poison, ok := errors.AsType[*PoisonError](err); ok && poison.Event != nil {
+		return &applyError{event: poison.Event, poison: true, err: err}
+	}
+	return err
+}
 
 // among finds an event by stream and seq.
 func among(events []*domain.Event, wanted *domain.Event) *domain.Event {

@@ -143,7 +143,7 @@ func (c *Consumer[T]) retryUpTo(ctx context.Context, s *shardState, parked Parke
 		return err
 	}
 	if err := tx.Commit(ctx, at); err != nil {
-		return fmt.Errorf("committing: %w", err)
+		return refusedBy(fmt.Errorf("committing: %w", err))
 	}
 	return nil
 }

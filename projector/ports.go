@@ -57,7 +57,8 @@ type Tx interface {
 	// Commit makes everything durable together with the new checkpoint, which is the old one when a parked stream was
 	// retried. It returns ErrElsewhere (wrapped) when another transaction on the shard was committed since Begin, even
 	// one that left the checkpoint where it was: it may have unparked a stream whose events this one leaves out. So a
-	// store without locks compares a version that every commit changes, not the checkpoint.
+	// store without locks compares a version that every commit changes, not the checkpoint. A store that learns only now
+	// that it can't take an event returns a *PoisonError (wrapped); stream, seq and position of its event are enough.
 	Commit(ctx context.Context, to Checkpoint) error
 	// Rollback gives everything up. After Commit it does nothing.
 	Rollback()
