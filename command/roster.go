@@ -46,7 +46,7 @@ func (c RosterConfig) check() error {
 	switch {
 	case err != nil:
 	case c.Shards < 1:
-		err = errors.New("Shards is less than 1")
+		err = errors.New("there is less than one shard")
 	case c.Interval < 1 || c.Settle < 1 || c.Timeout < 1:
 		err = errors.New("a time is less than 1")
 	case c.TTL%time.Second != 0 || c.TTL < 2*c.Interval:

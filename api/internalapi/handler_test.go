@@ -37,8 +37,16 @@ func serve(t *testing.T, do scripted, o internalapi.Options) *httptest.Server {
 	return server
 }
 
+// reply is what came of a request.
+type reply struct {
+	to     *http.Request
+	status int
+	header http.Header
+	body   []byte
+}
+
 // ask sends a signed request after change has changed it.
-func ask(t *testing.T, server *httptest.Server, path string, body []byte, keys internalapi.Keys, at time.Time, change func(*http.Request)) (*http.Request, *http.Response, []byte) {
+func ask(t *testing.T, server *httptest.Server, path string, body []byte, keys internalapi.Keys, at time.Time, change func(*http.Request)) reply {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+path, bytes.NewReader(body))
 	if err != nil {
@@ -58,7 +66,7 @@ func ask(t *testing.T, server *httptest.Server, path string, body []byte, keys i
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r, response, answer
+	return reply{r, response.StatusCode, response.Header, answer}
 }
 
 func plan(t *testing.T) []byte {
@@ -81,17 +89,17 @@ func TestASignedCommandIsDoneAndItsAnswerIsSigned(t *testing.T) {
 		}
 		return command.Result{Stream: "customer/ada", Version: 7}, nil
 	}}, internalapi.Options{})
-	r, response, answer := ask(t, server, internalapi.PathCommand, plan(t), internalapi.Keys{key}, noon, nil)
-	if response.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s", response.Status, answer)
+	got := ask(t, server, internalapi.PathCommand, plan(t), internalapi.Keys{key}, noon, nil)
+	if got.status != http.StatusOK {
+		t.Fatalf("%d: %s", got.status, got.body)
 	}
-	if err := (internalapi.Keys{key}).VerifyAnswer(response.Header, r, answer); err != nil {
+	if err := (internalapi.Keys{key}).VerifyAnswer(got.header, got.to, got.body); err != nil {
 		t.Error(err)
 	}
-	if (internalapi.Keys{otherKey}).VerifyAnswer(response.Header, r, answer) == nil || (internalapi.Keys{key}).VerifyAnswer(response.Header, r, append(answer, ' ')) == nil {
+	if (internalapi.Keys{otherKey}).VerifyAnswer(got.header, got.to, got.body) == nil || (internalapi.Keys{key}).VerifyAnswer(got.header, got.to, append(got.body, ' ')) == nil {
 		t.Error("an answer of somebody else, or a changed one, is believed")
 	}
-	if result, err := internalapi.DecodeResult(answer); err != nil || result.Version != 7 {
+	if result, err := internalapi.DecodeResult(got.body); err != nil || result.Version != 7 {
 		t.Errorf("%+v, %v", result, err)
 	}
 }
@@ -103,11 +111,11 @@ func TestAStreamIsReadWithItsState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, response, answer := ask(t, server, internalapi.PathRead, body, internalapi.Keys{key}, noon, nil)
-	if response.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s", response.Status, answer)
+	got := ask(t, server, internalapi.PathRead, body, internalapi.Keys{key}, noon, nil)
+	if got.status != http.StatusOK {
+		t.Fatalf("%d: %s", got.status, got.body)
 	}
-	v, err := internalapi.DecodeVersion(answer)
+	v, err := internalapi.DecodeVersion(got.body)
 	if _, is := v.State.(*domain.Customer); err != nil || !is || v.Seq != 4 || v.Head != 9 || v.Position.Place != 3 {
 		t.Errorf("%+v, %v", v, err)
 	}
@@ -143,24 +151,24 @@ func TestWhatIsNotSignedOrMakesNoSenseIsRefusedAndNothingDone(t *testing.T) {
 		"a command that is none": {[]byte(`{"name":"destroy"}`), internalapi.Keys{key}, noon, nil, 400},
 		"too much":               {bytes.Repeat([]byte(" "), internalapi.MaxBody+1), internalapi.Keys{key}, noon, nil, 413},
 	} {
-		if _, response, answer := ask(t, server, internalapi.PathCommand, test.body, test.keys, test.at, test.change); response.StatusCode != test.want {
-			t.Errorf("%s: %s %s, want %d", name, response.Status, answer, test.want)
+		if got := ask(t, server, internalapi.PathCommand, test.body, test.keys, test.at, test.change); got.status != test.want {
+			t.Errorf("%s: %d %s, want %d", name, got.status, got.body, test.want)
 		}
 	}
-	if _, response, _ := ask(t, server, internalapi.PathRead, []byte(`{"stream":"nobody"}`), internalapi.Keys{key}, noon, nil); response.StatusCode != 400 {
-		t.Errorf("reading what is no stream: %s", response.Status)
+	if got := ask(t, server, internalapi.PathRead, []byte(`{"stream":"nobody"}`), internalapi.Keys{key}, noon, nil); got.status != 400 {
+		t.Errorf("reading what is no stream: %d", got.status)
 	}
-	if _, response, _ := ask(t, server, "/internal/v0/command", plan(t), internalapi.Keys{key}, noon, nil); response.StatusCode != 404 {
-		t.Errorf("another version: %s", response.Status)
+	if got := ask(t, server, "/internal/v0/command", plan(t), internalapi.Keys{key}, noon, nil); got.status != 404 {
+		t.Errorf("another version: %d", got.status)
 	}
 }
 
 func TestAKeyIsChangedWhileProcessesRun(t *testing.T) {
 	t.Parallel()
 	server := serve(t, scripted{func(context.Context, any) (command.Result, error) { return command.Result{}, nil }}, internalapi.Options{Keys: internalapi.Keys{key, otherKey}})
-	r, response, answer := ask(t, server, internalapi.PathCommand, plan(t), internalapi.Keys{otherKey, key}, noon, nil)
-	if response.StatusCode != http.StatusOK || (internalapi.Keys{otherKey, key}).VerifyAnswer(response.Header, r, answer) != nil {
-		t.Errorf("who signs with the new key is answered with %s", response.Status)
+	got := ask(t, server, internalapi.PathCommand, plan(t), internalapi.Keys{otherKey, key}, noon, nil)
+	if got.status != http.StatusOK || (internalapi.Keys{otherKey, key}).VerifyAnswer(got.header, got.to, got.body) != nil {
+		t.Errorf("who signs with the new key is answered with %d", got.status)
 	}
 }
 
@@ -178,8 +186,8 @@ func TestMoreThanSoManyRequestsAtOnceAreRefused(t *testing.T) {
 		ask(t, server, internalapi.PathCommand, plan(t), internalapi.Keys{key}, noon, nil)
 	}()
 	<-entered
-	if _, response, _ := ask(t, server, internalapi.PathCommand, plan(t), internalapi.Keys{key}, noon, nil); response.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("the second request is answered with %s", response.Status)
+	if got := ask(t, server, internalapi.PathCommand, plan(t), internalapi.Keys{key}, noon, nil); got.status != http.StatusServiceUnavailable {
+		t.Errorf("the second request is answered with %d", got.status)
 	}
 	close(free)
 	<-done
@@ -199,8 +207,8 @@ func TestAnErrorOfTheCommandIsAnAnswer(t *testing.T) {
 	server := serve(t, scripted{func(context.Context, any) (command.Result, error) {
 		return command.Result{}, &command.VersionConflictError{Expected: 1, Actual: 2}
 	}}, internalapi.Options{})
-	_, response, answer := ask(t, server, internalapi.PathCommand, plan(t), internalapi.Keys{key}, noon, nil)
-	if _, err := internalapi.DecodeResult(answer); response.StatusCode != http.StatusOK || !errors.Is(err, command.ErrVersionConflict) {
-		t.Errorf("%s: %v", response.Status, err)
+	got := ask(t, server, internalapi.PathCommand, plan(t), internalapi.Keys{key}, noon, nil)
+	if _, err := internalapi.DecodeResult(got.body); got.status != http.StatusOK || !errors.Is(err, command.ErrVersionConflict) {
+		t.Errorf("%d: %v", got.status, err)
 	}
 }
