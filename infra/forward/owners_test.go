@@ -174,6 +174,25 @@ func TestTwoOwnersAtOnceAreSlowAndRight(t *testing.T) {
 	})
 }
 
+// Who loses two claims in a row hands what waits over to who won them.
+func TestTwoOwnersThatKnowEachOtherHandOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		s.stubborn = true
+		a, b := s.begin(), s.begin()
+		pause(t.Context(), 2*time.Second)
+		l := s.load(16, "customer")
+		l.during("two owners that know each other", 10*time.Second)
+		if handed := a.forwarded.Load() + b.forwarded.Load(); handed == 0 {
+			t.Error("nothing was handed over")
+		} else {
+			t.Logf("%d commands were handed over", handed)
+		}
+		l.check()
+	})
+}
+
 // A shard's new owner has not followed its log. He must not have to read what was written in all that time.
 func TestTakingOverDoesNotMeanReadingWhatTheOtherWrote(t *testing.T) {
 	t.Parallel()

@@ -37,6 +37,8 @@ type system struct {
 	signer  *signer
 	network *network
 
+	stubborn bool // processes hold every shard for theirs, although they know of each other
+
 	mu        sync.Mutex
 	processes []*process // alive
 	born      int
@@ -138,9 +140,13 @@ func (s *system) begin() *process {
 	})
 	must(err)
 	p.writer.Start()
+	var owners command.Ownership = p.roster
+	if s.stubborn {
+		owners = here{}
+	}
 	p.app, err = command.NewApp(command.Dependencies{
 		Writer: p.writer, Books: command.NewBooks(p.conn, p.conn, command.DomainFolding(), shards), Reference: p.ref, Vault: s.vault, Signer: s.signer,
-		Forwarding: &command.Forwarding{To: p.client, Owners: p.roster, Shards: shards},
+		Forwarding: &command.Forwarding{To: p.client, Owners: owners, Shards: shards},
 	})
 	must(err)
 	handler, err := internalapi.NewHandler(counted{p.app.Local(), p}, internalapi.Options{Keys: key})
