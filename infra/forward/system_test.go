@@ -37,7 +37,8 @@ type system struct {
 	signer  *signer
 	network *network
 
-	stubborn bool // processes hold every shard for theirs, although they know of each other
+	fault    func(context.Context, memory.Call) memory.Fault // of every process's store; nil: none
+	stubborn bool                                            // processes hold every shard for theirs, although they know of each other
 
 	mu        sync.Mutex
 	processes []*process // alive
@@ -121,6 +122,9 @@ func (s *system) begin() *process {
 		}
 		if call.Operation == memory.OpClaim || call.Operation == memory.OpHead {
 			pause(ctx, claimMs*time.Millisecond)
+		}
+		if s.fault != nil {
+			return s.fault(ctx, call)
 		}
 		return memory.None
 	})
