@@ -56,62 +56,122 @@ func sample(streams []domain.StreamID, n int, seed uint64) []domain.StreamID {
 	return picked
 }
 
-// compareHistories reads the histories of streams: up to what is said to be derived they must be what the log has. What
-// they hold beyond is not said to be whole yet.
-func (a *audit) compareHistories(ctx context.Context) error {
+// compareStreams compares the history of each stream with the log, and then the rows of each model with the history: a
+// history is read once for all of them.
+func (a *audit) compareStreams(ctx context.Context) error {
 	streams := a.sampled()
 	for i, id := range streams {
-		stream, where := a.streams[id], string(id)
-		var seq uint64
-		var sum digest
-		err := a.eachOfHistory(ctx, id, func(event *domain.Event) bool {
-			if event.Seq != seq+1 {
-				a.differs("history", where, "seq %d follows on seq %d", event.Seq, seq)
-				seq = stream.derived // named already
-				sum = stream.derivedDigest
-				return false
-			}
-			seq++
-			sum = sum.with(event)
-			return seq < stream.derived
-		})
-		switch {
-		case err != nil:
+		a.read = readHistory{}
+		if err := a.compareHistory(ctx, id); err != nil {
 			return err
-		case seq < stream.derived:
-			a.differs("history", where, "it ends at seq %d, and should go to seq %d at least", seq, stream.derived)
-		case seq == stream.derived && sum != stream.derivedDigest:
-			if err := a.locate(ctx, id); err != nil {
-				return err
-			}
 		}
-		a.report.Histories++
-		a.Progress("histories", int64(i+1), int64(len(streams)))
+		for m := range a.Models {
+			model := &a.Models[m]
+			if model.Rows == nil {
+				continue
+			}
+			if err := a.compareStream(ctx, model, id); err != nil {
+				return fmt.Errorf("comparing %s in %s: %w", id, model.Name, err)
+			}
+			a.report.Recomputed++
+		}
+		a.Progress("histories and rows", int64(i+1), int64(len(streams)))
+	}
+	a.read = readHistory{}
+	for m := range a.Models {
+		model := &a.Models[m]
+		if self, can := model.Rows.(SelfAuditable); can {
+			words, err := self.AuditItself(ctx)
+			if err != nil {
+				return fmt.Errorf("comparing %s with itself: %w", model.Name, err)
+			}
+			a.rowsDiffer(model.Name, "as a whole", words)
+		}
 	}
 	return nil
 }
 
-// eachOfHistory calls f with a stream's events until it returns false.
-func (a *audit) eachOfHistory(ctx context.Context, id domain.StreamID, f func(*domain.Event) bool) error {
+// compareHistory reads the history of a stream: up to what is said to be derived it must be what the log has. What it
+// holds beyond is not said to be whole yet.
+func (a *audit) compareHistory(ctx context.Context, id domain.StreamID) error {
+	stream, where := a.streams[id], string(id)
+	var seq uint64
+	var sum digest
+	err := a.eachOfHistory(ctx, id, func(event *domain.Event) bool {
+		if event.Seq != seq+1 {
+			a.differs("history", where, "seq %d follows on seq %d", event.Seq, seq)
+			seq = stream.derived // named already
+			sum = stream.derivedDigest
+			return false
+		}
+		seq++
+		sum = sum.with(event)
+		return seq < stream.derived
+	})
+	switch {
+	case err != nil:
+		return err
+	case seq < stream.derived:
+		a.differs("history", where, "it ends at seq %d, and should go to seq %d at least", seq, stream.derived)
+	case seq == stream.derived && sum != stream.derivedDigest:
+		if err := a.locate(ctx, id); err != nil {
+			return err
+		}
+	}
+	a.report.Histories++
+	return nil
+}
+
+// readHistory is the history of the stream that is being compared.
+type readHistory struct {
+	stream  domain.StreamID
+	derived uint64 // the progress of its shard, read before
+	events  []domain.Event
+}
+
+// history reads the history of a stream, unless it was just read. One that can't be read to its end is named once, and
+// ends where it can't.
+func (a *audit) history(ctx context.Context, id domain.StreamID) (*readHistory, error) {
+	if a.read.stream == id {
+		return &a.read, nil
+	}
+	shard := a.streams[id].shard
+	derived, err := a.Histories.Progress(ctx, shard)
+	if err != nil {
+		return nil, fmt.Errorf("reading the progress of shard %d: %w", shard, err)
+	}
+	read := readHistory{stream: id, derived: derived}
 	for next := uint64(1); ; {
 		events, err := a.Histories.ReadStream(ctx, id, next, auditPage)
 		if errors.Is(err, ErrHistoryDiffers) {
 			a.differs("history", string(id), "from seq %d on: %v", next, err)
-			return nil
+			break
 		}
 		if err != nil {
-			return fmt.Errorf("reading the history of %s from seq %d on: %w", id, next, err)
-		}
-		for i := range events {
-			if !f(&events[i]) {
-				return nil
-			}
-			next = events[i].Seq + 1
+			return nil, fmt.Errorf("reading the history of %s from seq %d on: %w", id, next, err)
 		}
 		if len(events) == 0 {
+			break
+		}
+		read.events = append(read.events, events...)
+		next = events[len(events)-1].Seq + 1
+	}
+	a.read = read
+	return &a.read, nil
+}
+
+// eachOfHistory calls f with a stream's events until it returns false.
+func (a *audit) eachOfHistory(ctx context.Context, id domain.StreamID, f func(*domain.Event) bool) error {
+	read, err := a.history(ctx, id)
+	if err != nil {
+		return err
+	}
+	for i := range read.events {
+		if !f(&read.events[i]) {
 			return nil
 		}
 	}
+	return nil
 }
 
 // locate finds the first event whose history is not what the log has, by reading each event's entry.
@@ -168,32 +228,6 @@ func (a *audit) compareOneParked(model string, p Parked) {
 	}
 }
 
-// compareRows makes the rows of streams anew.
-func (a *audit) compareRows(ctx context.Context) error {
-	streams := a.sampled()
-	for m := range a.Models {
-		model := &a.Models[m]
-		if model.Rows == nil {
-			continue
-		}
-		for i, id := range streams {
-			if err := a.compareStream(ctx, model, id); err != nil {
-				return fmt.Errorf("comparing %s in %s: %w", id, model.Name, err)
-			}
-			a.report.Recomputed++
-			a.Progress("rows of "+model.Name, int64(i+1), int64(len(streams)))
-		}
-		if self, can := model.Rows.(SelfAuditable); can {
-			words, err := self.AuditItself(ctx)
-			if err != nil {
-				return fmt.Errorf("comparing %s with itself: %w", model.Name, err)
-			}
-			a.rowsDiffer(model.Name, "as a whole", words)
-		}
-	}
-	return nil
-}
-
 // closeModels closes what models have opened for the audit.
 func (a *audit) closeModels() error {
 	var errs []error
@@ -221,6 +255,7 @@ func (a *audit) compareStream(ctx context.Context, model *AuditedStore, id domai
 		if len(words) == 0 {
 			return nil
 		}
+		a.read = readHistory{}
 		again, err := a.appliedEvents(ctx, model, id)
 		if err != nil {
 			return err
@@ -260,11 +295,10 @@ func (a *audit) appliedEvents(ctx context.Context, model *AuditedStore, id domai
 		}
 		return true
 	}
-	derived, err := a.Histories.Progress(ctx, shard)
-	if err == nil {
-		err = a.eachOfHistory(ctx, id, take)
+	if err = a.eachOfHistory(ctx, id, take); err != nil {
+		return nil, err
 	}
-	for from := derived + 1; err == nil && from <= checkpoints[shard].Index; {
+	for from := a.read.derived + 1; err == nil && from <= checkpoints[shard].Index; {
 		var entries []domain.Entry
 		if entries, err = a.Log.Read(ctx, shard, from, auditPage); err != nil || len(entries) == 0 {
 			break
