@@ -23,6 +23,11 @@ type Config struct {
 	// follows on a transaction that was full.
 	Pace time.Duration // 10 ms
 
+	// Courtesy says how long to rest after a round of work that took so long, for the sake of others; nil: not at all.
+	Courtesy func(took time.Duration) time.Duration
+	// Applied is told what a transaction has applied; nil: nobody is.
+	Applied func(shard, entries, events int)
+
 	// Turns are shared by the consumers of a process that also takes commands; nil: everybody applies at once.
 	Turns *Turns
 

@@ -42,8 +42,8 @@ type Consumer[T Tx] struct {
 	byShard    map[int]*shardState
 }
 
-// NewConsumer makes a consumer of a projection into a store. A log that is a *Shared is read through its memory, except
-// where the log itself must be looked at. The clock tells the time for lag and parking; metrics may be nil.
+// NewConsumer makes a consumer of a projection into a store. A log with a memory, which has a method
+// Fresh as *Shared has, is read through it, except where the log itself must be looked at. The clock tells the time for lag and parking; metrics may be nil.
 func NewConsumer[T Tx](cfg Config, projection Projection[T], store Store[T], log Log, histories Histories,
 	shards []int, clock func() time.Time, metrics *Metrics,
 ) *Consumer[T] {
@@ -54,8 +54,8 @@ func NewConsumer[T Tx](cfg Config, projection Projection[T], store Store[T], log
 		logger:  cfg.Logger.With("model", projection.Name()),
 		byShard: make(map[int]*shardState, len(shards)),
 	}
-	if shared, ok := log.(*Shared); ok {
-		c.fresh = shared.Fresh()
+	if memory, ok := log.(interface{ Fresh() Log }); ok {
+		c.fresh = memory.Fresh()
 	}
 	for _, shard := range shards {
 		if c.byShard[shard] == nil {
@@ -113,7 +113,7 @@ func (c *Consumer[T]) runShard(ctx context.Context, s *shardState) error {
 		switch outcome {
 		case Progressed:
 			quiet, pause = c.cfg.QuietMin, c.cfg.RetryMin
-			if rest := s.rest(begin); rest > 0 {
+			if rest := max(s.rest(begin), c.courtesy(begin)); rest > 0 {
 				sleep(ctx, rest)
 			}
 		case Idle:
@@ -137,6 +137,14 @@ func (c *Consumer[T]) runShard(ctx context.Context, s *shardState) error {
 		}
 	}
 	return nil
+}
+
+// courtesy is how long others want to be left alone after a round.
+func (c *Consumer[T]) courtesy(begin time.Time) time.Duration {
+	if c.cfg.Courtesy == nil {
+		return 0
+	}
+	return c.cfg.Courtesy(time.Since(begin))
 }
 
 // patience is how long to wait for word of a shard before its log is looked at.

@@ -274,6 +274,9 @@ func (c *Consumer[T]) succeeded(s *shardState, batch []*domain.Entry) {
 	s.span = min(max(2*s.span, 2), maxSpan)
 	c.waiter.reached(s.shard, last)
 	c.metrics.applied(c.Name(), s.shard, entries, events)
+	if c.cfg.Applied != nil {
+		c.cfg.Applied(s.shard, entries, events)
+	}
 }
 
 // maxReason is the longest reason that is kept with a parked stream, in bytes.

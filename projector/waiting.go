@@ -173,6 +173,16 @@ func (w *Waiter) stopped(shard int, err error) {
 	w.announce()
 }
 
+// restart forgets how far the shards were: another generation is read now.
+func (w *Waiter) restart() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.at)
+	clear(w.stops)
+	w.readAt = time.Time{}
+	w.announce()
+}
+
 func (w *Waiter) announce() {
 	close(w.changed)
 	w.changed = make(chan struct{})

@@ -25,6 +25,34 @@ type Projection struct {
 	Generation int               `json:"generation"`
 	Parked     int               `json:"parked"` // streams
 	Shards     []ProjectionShard `json:"shards"`
+	Rebuild    *Rebuild          `json:"rebuild,omitempty"` // the newest, if there was one since the process began
+}
+
+// Rebuild is how far a new generation of a read model is.
+type Rebuild struct {
+	Generation      int        `json:"generation"` // that is built
+	State           string     `json:"state" enum:"filling,auditing,switching,paused,done,failed,cancelled,waiting"`
+	Error           string     `json:"error,omitempty"` // why it failed
+	EntriesDone     uint64     `json:"entries_done"`
+	EntriesTotal    uint64     `json:"entries_total"` // grows with the log
+	EventsDone      uint64     `json:"events_done"`
+	EventsTotal     uint64     `json:"events_total"`
+	Estimated       bool       `json:"estimated,omitempty"` // events of entries not read yet are counted at the mean of the others
+	EventsPerSecond float64    `json:"events_per_second"`   // lately
+	SecondsLeft     float64    `json:"seconds_left"`        // until all are applied; 0: not known
+	Stage           string     `json:"stage,omitempty"`     // of its audit
+	StageDone       int64      `json:"stage_done,omitempty"`
+	StageTotal      int64      `json:"stage_total,omitempty"`
+	Differences     int        `json:"differences,omitempty"`  // that the audit has found
+	NewlyParked     int        `json:"newly_parked,omitempty"` // streams that were not parked before
+	Began           *time.Time `json:"began,omitempty"`
+	Ended           *time.Time `json:"ended,omitempty"`
+}
+
+// RebuildOptions say what a rebuild has to fulfil: see projector.RebuildOptions.
+type RebuildOptions struct {
+	Sample       int
+	AcceptParked bool
 }
 
 // ProjectionShard is how far a read model is with one shard.
@@ -43,6 +71,14 @@ type ProjectionControl interface {
 	// Parked lists parked streams in order of stream, after the given one. It returns domain.ErrNotFound (wrapped)
 	// for a read model that there is not.
 	Parked(ctx context.Context, model string, after domain.StreamID, limit int) ([]ParkedStream, error)
+	// Rebuild begins a rebuild in the background, or carries on one that was begun. It returns projector.ErrRebuilding
+	// (wrapped) when one is under way. All of these return domain.ErrNotFound (wrapped) for a read model that there is not.
+	Rebuild(ctx context.Context, model string, o RebuildOptions) error
+	// PauseRebuild, ResumeRebuild and CancelRebuild return projector.ErrNoRebuild (wrapped) when there is none that this
+	// process can reach.
+	PauseRebuild(ctx context.Context, model string) error
+	ResumeRebuild(ctx context.Context, model string) error
+	CancelRebuild(ctx context.Context, model string) error
 	// Retry applies the stream from the first event that was not applied: see projector.Consumer.RetryParked for the
 	// errors. It returns domain.ErrNotFound (wrapped) for a read model that there is not.
 	Retry(ctx context.Context, model string, stream domain.StreamID) error
@@ -54,6 +90,7 @@ type ParkedStream struct {
 	Shard    int             `json:"shard"`
 	FirstSeq uint64          `json:"first_seq"`
 	Position string          `json:"position"` // shard:index of that event
+	Place    int             `json:"place"`    // of it in its entry
 	Reason   string          `json:"reason"`
 	Attempts int             `json:"attempts"`
 	Since    time.Time       `json:"since"`

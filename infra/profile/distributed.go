@@ -13,6 +13,7 @@ import (
 	"carryon/domain"
 	"carryon/infra/catalogue"
 	"carryon/infra/pgsql"
+	"carryon/infra/sqlite/readmodel"
 	"carryon/infra/watermill"
 	"carryon/projector"
 )
@@ -56,7 +57,7 @@ func (d *distributed) openStores(ctx context.Context, s *System) (err error) {
 	return err
 }
 
-func (d *distributed) openModels(_ context.Context, s *System) (err error) {
+func (d *distributed) openModels(ctx context.Context, s *System) (err error) {
 	p := &s.config.Postgres
 	if d.postgres, err = pgsql.Open(pgsql.Config{URL: p.URL, PasswordFile: p.PasswordFile, Logger: s.logger}); err != nil {
 		return err
@@ -67,28 +68,23 @@ func (d *distributed) openModels(_ context.Context, s *System) (err error) {
 		s.turns = projector.NewTurns(1) // commands come first
 	}
 	s.shared = projector.NewShared(s.log, sharedBytes)
-	const generation = 1
-	m := &models{}
-	if m.reference, err = d.postgres.Reference(generation); err != nil {
+	m := &models{metrics: projector.NewMetrics(s.registry)}
+	m.reference = inPostgres[projector.ReferenceTx, referenceModel](s, d, m, projector.Reference{}, d.postgres.Reference)
+	m.customers = inPostgres[projector.CustomersTx, customersModel](s, d, m, projector.Customers{}, func(generation int) (*readmodel.Customers, error) {
+		return d.postgres.Customers(generation, s.keys.Pseudonyms())
+	})
+	m.timeline = inPostgres[projector.TimelineTx, timelineModel](s, d, m, projector.Timeline{}, d.postgres.Timeline)
+	m.denials = inPostgres[projector.DenialsTx, denialsModel](s, d, m, projector.Denials{}, d.postgres.Denials)
+	m.analytics = inPostgres[projector.AnalyticsTx, analyticsModel](s, d, m, projector.Analytics{}, d.postgres.Analytics)
+	if err := d.openSearch(s, m); err != nil {
 		return err
 	}
-	if m.customers, err = d.postgres.Customers(generation, s.keys.Pseudonyms()); err != nil {
-		return err
-	}
-	if m.timeline, err = d.postgres.Timeline(generation); err != nil {
-		return err
-	}
-	if m.denials, err = d.postgres.Denials(generation); err != nil {
-		return err
-	}
-	if m.analytics, err = d.postgres.Analytics(generation); err != nil {
-		return err
-	}
-	if m.search, err = d.openSearch(s); err != nil {
-		return err
-	}
-	s.follow(m)
-	return nil
+	return s.follow(ctx, m)
+}
+
+// inPostgres is a model that has a schema for each generation.
+func inPostgres[T projector.Tx, M projector.Store[T], O projector.Store[T]](s *System, d *distributed, m *models, p projector.Projection[T], open func(generation int) (O, error)) *projector.Model[T, M] {
+	return newModel[T, M](s, m, p, d.postgres.Generations(p.Name()), func(_ context.Context, generation int) (O, error) { return open(generation) })
 }
 
 func (d *distributed) settle(context.Context, *System) error { return nil } // readiness says when

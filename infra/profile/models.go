@@ -2,11 +2,10 @@ package profile
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"carryon/command"
@@ -18,13 +17,25 @@ import (
 
 // models are the read models, and what keeps them up to date.
 type models struct {
-	customers customersModel
-	timeline  timelineModel
-	denials   denialsModel
-	analytics analyticsModel
-	search    searchModel
-	reference referenceModel
+	customers *projector.Model[projector.CustomersTx, customersModel]
+	timeline  *projector.Model[projector.TimelineTx, timelineModel]
+	denials   *projector.Model[projector.DenialsTx, denialsModel]
+	analytics *projector.Model[projector.AnalyticsTx, analyticsModel]
+	search    *projector.Model[projector.SearchTx, searchModel] // nil: this profile has none
+	reference *projector.Model[projector.ReferenceTx, referenceModel]
+	all       []readModel // of them, in the order in which they are shown
 	runners   projector.Runners
+	metrics   *projector.Metrics
+}
+
+// readModel is one of them, whatever it is made of.
+type readModel interface {
+	projector.Rebuildable
+	Open(ctx context.Context) error
+	Watch(ctx context.Context)
+	Taken() int64
+	Audited() (projector.AuditedStore, func(), error)
+	Close() error
 }
 
 // Each model is written by a projection, asked by the query side, and compared by the audit.
@@ -61,88 +72,110 @@ type (
 	}
 )
 
-// follow makes a consumer for each model.
-func (s *System) follow(m *models) {
-	metrics := projector.NewMetrics(s.registry)
-	m.runners = projector.Runners{
-		consume(s, metrics, projector.Reference{}, m.reference),
-		consume(s, metrics, projector.Customers{}, m.customers),
-		consume(s, metrics, projector.Timeline{}, m.timeline),
-		consume(s, metrics, projector.Denials{}, m.denials),
-		consume(s, metrics, projector.Analytics{}, m.analytics),
-	}
-	if m.search != nil {
-		m.runners = append(m.runners, consume(s, metrics, projector.Search{}, m.search))
-	}
-	s.models = m
+// newModel makes a model that opens its generations one way.
+func newModel[T projector.Tx, M projector.Store[T], O projector.Store[T]](s *System, m *models, p projector.Projection[T], generations projector.Generations,
+	open func(ctx context.Context, generation int) (O, error),
+) *projector.Model[T, M] {
+	model := projector.NewModel(projector.ModelConfig{
+		Consumer: projector.Config{Logger: s.logger, Turns: s.turns},
+		Rebuild:  projector.RebuildConfig{Busy: s.busy.now},
+	}, projector.ModelPorts[T, M]{
+		Projection: p, Generations: generations,
+		Open: func(ctx context.Context, generation int) (store M, err error) {
+			opened, err := open(ctx, generation)
+			if err != nil {
+				return store, err
+			}
+			return any(opened).(M), nil //nolint:errcheck,forcetypeassert // newModel's callers are the only ones, and each is run by a test
+		},
+		Log: s.shared, Histories: s.log, Shards: s.layout.shards(), ShardOf: s.layout.shardOf, Clock: s.clock, Metrics: m.metrics,
+	})
+	m.all = append(m.all, model)
+	m.runners = append(m.runners, model)
+	return model
 }
 
-// openModels opens the read models, each in a file of its own.
-func (embedded) openModels(ctx context.Context, s *System) (err error) {
+// openModels opens the read models, each in files of its own.
+func (embedded) openModels(ctx context.Context, s *System) error {
 	dir := filepath.Join(s.config.Data, "read")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
-	}
 	s.turns = projector.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)) // commands come first
 	s.shared = projector.NewShared(s.log, sharedBytes)
-	m := &models{}
-	if m.reference, err = openModel(ctx, s, dir, "reference", readmodel.OpenReference); err != nil {
-		return err
+	generations := map[string]readmodel.Generations{}
+	for _, name := range []string{"reference", "customers", "timeline", "denials", "analytics", "search"} {
+		g, err := readmodel.GenerationsOf(dir, name)
+		if err != nil {
+			return err
+		}
+		generations[name] = g
 	}
-	if m.customers, err = openModel(ctx, s, dir, "customers", func(ctx context.Context, path string) (*readmodel.Customers, error) {
+	m := &models{metrics: projector.NewMetrics(s.registry)}
+	m.reference = inFiles[projector.ReferenceTx, referenceModel](s, m, projector.Reference{}, generations, readmodel.OpenReference)
+	m.customers = inFiles[projector.CustomersTx, customersModel](s, m, projector.Customers{}, generations, func(ctx context.Context, path string) (*readmodel.Customers, error) {
 		return readmodel.OpenCustomers(ctx, path, s.keys.Pseudonyms())
-	}); err != nil {
-		return err
-	}
-	if m.timeline, err = openModel(ctx, s, dir, "timeline", readmodel.OpenTimeline); err != nil {
-		return err
-	}
-	if m.denials, err = openModel(ctx, s, dir, "denials", readmodel.OpenDenials); err != nil {
-		return err
-	}
-	if m.analytics, err = openModel(ctx, s, dir, "analytics", readmodel.OpenAnalytics); err != nil {
-		return err
-	}
-	if m.search, err = openModel(ctx, s, dir, "search", readmodel.OpenSearch); err != nil {
-		return err
-	}
+	})
+	m.timeline = inFiles[projector.TimelineTx, timelineModel](s, m, projector.Timeline{}, generations, readmodel.OpenTimeline)
+	m.denials = inFiles[projector.DenialsTx, denialsModel](s, m, projector.Denials{}, generations, readmodel.OpenDenials)
+	m.analytics = inFiles[projector.AnalyticsTx, analyticsModel](s, m, projector.Analytics{}, generations, readmodel.OpenAnalytics)
+	m.search = inFiles[projector.SearchTx, searchModel](s, m, projector.Search{}, generations, readmodel.OpenSearch)
 	access, err := readmodel.OpenAccessLog(ctx, filepath.Join(s.config.Data, "access.db"))
 	if err != nil {
 		return err
 	}
 	s.access = access
 	s.onClose(func(context.Context) error { return access.Close() })
-	s.follow(m)
+	return s.follow(ctx, m)
+}
+
+// inFiles is a model that has a file for each generation.
+func inFiles[T projector.Tx, M projector.Store[T], O projector.Store[T]](s *System, m *models, p projector.Projection[T], generations map[string]readmodel.Generations,
+	open func(ctx context.Context, path string) (O, error),
+) *projector.Model[T, M] {
+	g := generations[p.Name()]
+	return newModel[T, M](s, m, p, g, func(ctx context.Context, generation int) (O, error) { return open(ctx, g.Path(generation)) })
+}
+
+// follow opens the models.
+func (s *System) follow(ctx context.Context, m *models) error {
+	s.models = m
+	for _, model := range m.all {
+		s.onClose(func(context.Context) error { return model.Close() })
+		if err := model.Open(ctx); err != nil {
+			return err
+		}
+	}
+	s.busy.models = m.all
+	m.metrics.Watch(m.runners...)
 	return nil
+}
+
+// busy tells whether the service has been asked or told something lately.
+type busy struct {
+	recorded *atomic.Int64
+	models   []readModel
+
+	mu      sync.Mutex
+	counted int64
+	at      time.Time // when the count was another one
+}
+
+// busyFor is how long after a question or a command a service counts as busy.
+const busyFor = 300 * time.Millisecond
+
+func (b *busy) now() bool {
+	count := b.recorded.Load()
+	for _, m := range b.models {
+		count += m.Taken()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if count != b.counted {
+		b.counted, b.at = count, time.Now()
+	}
+	return time.Since(b.at) < busyFor
 }
 
 // sharedBytes is the memory for entries that the read models of a process read together.
 const sharedBytes = 32 << 20
-
-// openModel opens a read model's file. One that an older program wrote, or another fold, is made anew: everything in
-// it comes from the log.
-func openModel[M interface{ Close() error }](ctx context.Context, s *System, dir, name string, open func(context.Context, string) (M, error)) (M, error) {
-	path := filepath.Join(dir, name+".1.db")
-	m, err := open(ctx, path)
-	if errors.Is(err, readmodel.ErrStale) {
-		s.logger.Warn("the read model was written by an older program and is made anew from the log", "model", name)
-		for _, suffix := range []string{"", "-wal", "-shm"} {
-			if err := os.Remove(path + suffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return m, fmt.Errorf("making read model %s anew: %w", name, err)
-			}
-		}
-		m, err = open(ctx, path)
-	}
-	if err != nil {
-		return m, err
-	}
-	s.onClose(func(context.Context) error { return m.Close() })
-	return m, nil
-}
-
-func consume[T projector.Tx](s *System, metrics *projector.Metrics, p projector.Projection[T], store projector.Store[T]) projector.Runner {
-	return projector.NewConsumer(projector.Config{Logger: s.logger, Turns: s.turns}, p, store, s.shared, s.log, s.layout.shards(), s.clock, metrics)
-}
 
 // impact tells command handlers whom a withdrawal or a policy would touch.
 type impact struct{ models query.Impact }

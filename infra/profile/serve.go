@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"carryon/api/commandapi"
@@ -103,9 +104,14 @@ func (s *System) leave(ctx context.Context) error {
 	return s.peers.leave(ctx)
 }
 
-// project runs the projectors, if this process has them, until ctx ends.
+// project runs the projectors, if this process has them, until ctx ends; else it only follows what others promote.
 func (s *System) project(ctx context.Context) error {
 	if !s.has(roleProjector) {
+		var group sync.WaitGroup
+		for _, m := range s.models.all {
+			group.Go(func() { m.Watch(ctx) })
+		}
+		group.Wait()
 		return nil
 	}
 	return s.models.runners.Run(ctx)
@@ -114,8 +120,9 @@ func (s *System) project(ctx context.Context) error {
 // handler is the APIs of this process on one gateway, with health and metrics.
 func (s *System) handler() (http.Handler, *web.Health, error) {
 	health := &web.Health{Checks: s.checks()}
+	tokens := web.NewTokens(tokenKeys{s.keys.Tokens}, nil)
 	gateway := web.NewGateway(web.GatewayOptions{
-		Tokens: web.NewTokens(tokenKeys{s.keys.Tokens}, nil), Health: health, Logger: s.logger,
+		Tokens: tokens, Health: health, Logger: s.logger,
 		Registerer: s.registry, Gatherer: s.registry, MaxInFlight: s.config.MaxInFlight,
 	})
 	if s.has(command.RoleCommand) {
@@ -125,6 +132,9 @@ func (s *System) handler() (http.Handler, *web.Health, error) {
 	}
 	if s.has(roleQuery) {
 		if _, err := queryapi.Mount(gateway, s.queries, queryapi.Options{Timeout: s.config.QueryTimeout, Version: version()}); err != nil {
+			return nil, nil, err
+		}
+		if err := s.mountConsole(gateway, tokens); err != nil {
 			return nil, nil, err
 		}
 	}

@@ -125,7 +125,12 @@ func TestADamagedReadModelIsNamedByTheAudit(t *testing.T) {
 	if err := s.CatchUp(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	tx, err := s.models.timeline.Begin(t.Context(), 1)
+	timeline, done, err := s.models.timeline.Take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer done()
+	tx, err := timeline.Begin(t.Context(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}

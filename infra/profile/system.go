@@ -47,6 +47,7 @@ type System struct {
 	app       *command.App
 	peers     *peers // nil: this process is alone
 	models    *models
+	busy      busy
 	access    query.AccessLog
 	shared    *projector.Shared
 	turns     *projector.Turns
@@ -110,6 +111,7 @@ func (l layout) shardOf(stream domain.StreamID) int { return command.ShardOf(str
 // open wires everything that the roles need. Deciding and reading work at once; projectors run during CatchUp and Serve.
 func open(ctx context.Context, c *config.Config, o cli.OpenOptions, out outside) (_ *System, err error) {
 	s := &System{name: processName(), config: c, logger: o.Logger, clock: o.Clock, registry: prometheus.NewRegistry(), outside: out}
+	s.busy.recorded = &s.recorded
 	if s.clock == nil {
 		s.clock = time.Now
 	}
@@ -217,7 +219,7 @@ func openShadow(path string) (*command.Shadow, error) {
 
 func (s *System) impact() command.Impact {
 	catalogue := func() query.Catalogue { return s.catalogue.Catalogue() }
-	return impact{query.Impact{Customers: s.models.customers, Reference: query.NewReferences(s.models.reference, catalogue), Clock: query.Clock(s.clock)}}
+	return impact{query.Impact{Customers: servedCustomers{s.models.customers}, Reference: query.NewReferences(servedReference{s.models.reference}, catalogue), Clock: query.Clock(s.clock)}}
 }
 
 // closeWriters settles the claims that are under way, once.
