@@ -185,6 +185,7 @@ func (c *Config) nodes(ctx context.Context, session *gocql.Session) ([]node, err
 	var nodes []node
 	port := c.port()
 	add := func(table, address string) error {
+		//nolint:misspell // the column's name
 		rows := session.Query(`SELECT ` + address + `, data_center FROM ` + table).Consistency(gocql.One).WithContext(ctx).Iter()
 		var ip net.IP
 		var centre string

@@ -15,22 +15,6 @@ import (
 	"carryon/infra/cassandra"
 )
 
-// streamOf reads a history to its end.
-func streamOf(t testing.TB, s *cassandra.Store, stream domain.StreamID, maxBytes int) []domain.Event {
-	t.Helper()
-	var all []domain.Event
-	for {
-		page, err := s.ReadStream(t.Context(), stream, uint64(len(all))+1, maxBytes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(page) == 0 {
-			return all
-		}
-		all = append(all, page...)
-	}
-}
-
 func TestHistoriesOfAnySizeComeBack(t *testing.T) {
 	t.Parallel()
 	cfg := newKeyspace(t)

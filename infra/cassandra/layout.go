@@ -41,9 +41,6 @@ func (l Layout) last(bucket int64) uint64  { return l.first(bucket+1) - 1 }
 
 // historyBucketOf is the bucket of a history that holds an event.
 func (l Layout) historyBucketOf(seq uint64) int64 { return int64((seq - 1) / uint64(l.HistoryBucket)) }
-func (l Layout) lastSeq(bucket int64) uint64 {
-	return (uint64(bucket) + 1) * uint64(l.HistoryBucket)
-}
 
 // maxIndex keeps every index within what Cassandra's bigint and our arithmetic hold.
 const maxIndex = 1 << 62

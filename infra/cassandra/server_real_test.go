@@ -1,4 +1,4 @@
-//go:build real
+//go:build real || ring
 
 package cassandra_test
 

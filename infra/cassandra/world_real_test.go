@@ -1,4 +1,4 @@
-//go:build real
+//go:build real || ring
 
 package cassandra_test
 
@@ -89,6 +89,22 @@ func wantLog(t testing.TB, s *cassandra.Store, c *chain) {
 	}
 	if diff := cmp.Diff(c.entries, all, ignorePrivate); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// streamOf reads a history to its end.
+func streamOf(t testing.TB, s *cassandra.Store, stream domain.StreamID, maxBytes int) []domain.Event {
+	t.Helper()
+	var all []domain.Event
+	for {
+		page, err := s.ReadStream(t.Context(), stream, uint64(len(all))+1, maxBytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(page) == 0 {
+			return all
+		}
+		all = append(all, page...)
 	}
 }
 
