@@ -12,7 +12,7 @@ import (
 
 // A state is a blob that only the fold that made it reads, so the fold's version is a part of the schema's: a file of
 // another fold is built anew, never written on.
-var customersSchema = Schema{Model: "customers", Version: 1000*1 + domain.FoldVersion, Tables: `
+var customersSchema = Schema{Model: "customers", Version: 1000*2 + domain.FoldVersion, Tables: `
 CREATE TABLE customers (
 	stream TEXT PRIMARY KEY, pseudonym TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, shard INTEGER NOT NULL, entry INTEGER NOT NULL,
 	place INTEGER NOT NULL, recorded_at INTEGER NOT NULL, state BLOB NOT NULL
