@@ -107,6 +107,7 @@ func (d demoCommand) introduce(r *run, system System, url string) {
 	support := token(domain.RoleSupport, "")
 	analyst := token(domain.RoleAnalyst, "")
 	fmt.Fprintf(out, "  DEVICE=%s   # customer %s\n  SUPPORT=%s\n  ANALYST=%s\n  SERVICE=%s\n  OPERATOR=%s\n", device, example.customer, support, analyst, token(domain.RoleService, ""), token(domain.RoleOperator, ""))
+	fmt.Fprintf(out, "\nOpen the console (each link signs you in)\n\n  support   %s/sign-in#token=%s\n  analyst   %s/sign-in#token=%s\n", url, support, url, analyst)
 	fmt.Fprintf(out, `
 Try, in another terminal (paste the tokens above first)
   1. Why may this customer not download one more film?

@@ -25,6 +25,7 @@ type Config struct {
 	Profile         string        // embedded, distributed
 	Roles           []string      // command, projector, query
 	Listen          string        // host:port of the HTTP server
+	CommandURL      string        // of the command API that the console acts through, when this process is not one; empty: no acts
 	LogLevel        string        // debug, info, warn, error
 	LogFormat       string        // text, json
 	MasterKey       string        // base64 of 32 bytes that wrap the customers' keys; empty: a file in Data
@@ -124,6 +125,7 @@ func Settings() []Setting {
 		{Key: "profile", Default: ProfileEmbedded, Help: "embedded: SQLite and in-process messages, one process; distributed: Cassandra, Kafka, Postgres and Elasticsearch, any number of processes", parse: func(c *Config, v string) error { c.Profile = v; return oneOf(v, ProfileEmbedded, ProfileDistributed) }},
 		{Key: "roles", Default: "command,projector,query", Help: "what this process does: command, projector, query, in any mix and number; the embedded profile needs all three", parse: parseRoles},
 		{Key: "listen", Default: "127.0.0.1:8080", Help: "host:port of the HTTP server; loopback unless you say otherwise; port 0 takes a free one", parse: address(func(c *Config) *string { return &c.Listen })},
+		{Key: "command-url", Help: "URL of the command API that the console of a process without the role command acts through; empty: it only shows", parse: optional(webURL(func(c *Config) *string { return &c.CommandURL }))},
 		{Key: "log-level", Default: "info", Help: "debug, info, warn or error", parse: func(c *Config, v string) error { c.LogLevel = v; return oneOf(v, "debug", "info", "warn", "error") }},
 		{Key: "log-format", Default: "text", Help: "text or json", parse: func(c *Config, v string) error { c.LogFormat = v; return oneOf(v, "text", "json") }},
 		{Key: "master-key", Help: "base64 of the 32 bytes that wrap the customers' keys; empty: kept in the data folder", Secret: true, parse: func(c *Config, v string) error { c.MasterKey = v; return nil }},
@@ -364,6 +366,18 @@ func withoutPassword(v string) string {
 		return "(redacted)" // who knows what is in it
 	}
 	return u.Redacted()
+}
+
+// webURL takes a URL of HTTP without a path.
+func webURL(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		u, err := url.Parse(v)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Path != "" && u.Path != "/" || u.User != nil || u.RawQuery != "" {
+			return errors.New("is no URL such as http://127.0.0.1:8080")
+		}
+		*field(c) = v
+		return nil
+	}
 }
 
 func postgresURL(c *Config, v string) error {
