@@ -77,7 +77,7 @@ func newModel[T projector.Tx, M projector.Store[T], O projector.Store[T]](s *Sys
 	open func(ctx context.Context, generation int) (O, error),
 ) *projector.Model[T, M] {
 	model := projector.NewModel(projector.ModelConfig{
-		Consumer: projector.Config{Logger: s.logger, Turns: s.turns},
+		Consumer: projector.Config{Logger: s.logger, Turns: s.turns, Assigned: s.assigned},
 		Rebuild:  projector.RebuildConfig{Busy: s.busy.now},
 	}, projector.ModelPorts[T, M]{
 		Projection: p, Generations: generations,
