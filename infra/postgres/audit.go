@@ -226,9 +226,11 @@ func (s *Timeline) AuditStream(ctx context.Context, stream domain.StreamID, even
 		return nil, err
 	}
 	made := make([]string, len(m.timeline))
+	opens := make(map[uint64]bool, len(m.timeline))
 	for i := range m.timeline {
 		r := &m.timeline[i]
 		refs := refsOf(r)
+		opens[r.Event.Seq] = r.Opens
 		made[i] = eventLine(r.Event) + row("", r.DeviceID, r.TitleID, r.LicenseID, refs.decision, refs.command, refs.correlation)
 	}
 	words, err := s.auditVersion(ctx, stream, m.versions)
@@ -243,6 +245,10 @@ func (s *Timeline) AuditStream(ctx context.Context, stream domain.StreamID, even
 			e, err := scanEvent(r, &device, &title, &license, &refs.decision, &refs.command, &refs.correlation)
 			if err != nil {
 				return err
+			}
+			// Applied one by one, as in the search for a poison event, every event opens its command: more leads there.
+			if !opens[e.Seq] {
+				refs.command, refs.correlation = nil, nil
 			}
 			stored = append(stored, eventLine(e)+row("", device, title, license, refs.decision, refs.command, refs.correlation))
 			return nil

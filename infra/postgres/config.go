@@ -47,7 +47,9 @@ type Config struct {
 	WriteTimeout time.Duration // of one statement that writes; default 60 s
 	ReadTimeout  time.Duration // of one statement that reads; default 30 s
 
-	written func(st statement, columns []any) // told of what is written; for measurements
+	// For measurements: told of what is written, and of what is asked.
+	written func(st statement, columns []any)
+	asked   func(text string, args []any)
 }
 
 // TLS says how far the server is trusted.
@@ -134,7 +136,9 @@ func (c Config) validateURL() error {
 }
 
 func (c Config) withDefaults() Config {
-	orDefault(&c.Port, 5432)
+	if c.URL == "" {
+		orDefault(&c.Port, 5432)
+	}
 	orDefault(&c.Prefix, "carryon")
 	orDefault(&c.WriteConnections, 8)
 	orDefault(&c.ReadConnections, 8)

@@ -13,6 +13,7 @@ import (
 	"carryon/domain"
 	"carryon/infra/conformance"
 	"carryon/infra/sqlite/readmodel"
+	"carryon/projector"
 	"carryon/query"
 )
 
@@ -90,5 +91,13 @@ func TestStoreKeepsTheConsumerContract(t *testing.T) {
 		t.Helper()
 		s := openSuite(t, testDB(t, testConfig(t)))
 		return conformance.ConsumerSubject[*tx]{Store: rowStore{s}, Rows: suiteRows{s}}
+	})
+}
+
+func TestGenerationsInADatabasePassTheSuite(t *testing.T) {
+	t.Parallel()
+	conformance.Generations(t, func(t *testing.T) func(*testing.T) projector.Generations {
+		db := testDB(t, testConfig(t))
+		return func(t *testing.T) projector.Generations { return db.process(t).Timeline(1).Generations() }
 	})
 }

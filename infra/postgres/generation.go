@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
 
 	"github.com/jackc/pgx/v5"
+
+	"carryon/projector"
 )
 
 // A read model is built anew as another generation, in a schema beside the one that is read:
 // <prefix>_<model>_v<version>_g<n>. A row says which generation of a version is read. Whoever is killed at any moment leaves at worst a generation that nobody reads.
+
+var _ projector.Generations = Generations{}
 
 // Generations are the generations of one model, in one version of its rows.
 type Generations struct {
@@ -97,20 +102,7 @@ func (g Generations) register(ctx context.Context, generation int) error {
 	return err
 }
 
-// Promote lets readers read a generation from their next opening on.
-func (g Generations) Promote(ctx context.Context, generation int) error {
-	if err := g.db.Prepare(ctx); err != nil {
-		return err
-	}
-	_, err := g.db.write.Exec(ctx, g.in(`INSERT INTO @.current_generations (model, generation) VALUES ($1, $2)
-		ON CONFLICT (model) DO UPDATE SET generation = excluded.generation, promoted_at = now()`), g.model, generation)
-	if err != nil {
-		return g.failed("promote generation "+strconv.Itoa(generation), err)
-	}
-	return nil
-}
-
-// PromoteFrom is Promote, but does nothing and returns false when another generation than from is current by now.
+// PromoteFrom lets readers read a generation from their next opening on, if the one that is read is still `from`.
 func (g Generations) PromoteFrom(ctx context.Context, from, generation int) (bool, error) {
 	if err := g.db.Prepare(ctx); err != nil {
 		return false, err
@@ -132,13 +124,10 @@ func (g Generations) PromoteFrom(ctx context.Context, from, generation int) (boo
 	return promoted, nil
 }
 
-// ErrCurrent: the generation is the one that is read.
-var ErrCurrent = errors.New("this generation is read now")
-
 // dropWait is how long a drop waits for those who still read. Behind a drop that waits, new readers wait, too.
 const dropWait = "2s"
 
-// Drop removes a generation and its rows. Dropping again does nothing. It returns ErrCurrent (wrapped) for the one that
+// Drop removes a generation and its rows. Dropping again does nothing. It returns projector.ErrCurrent (wrapped) for the one that
 // is read.
 func (g Generations) Drop(ctx context.Context, generation int) error {
 	if err := g.db.Prepare(ctx); err != nil {
@@ -153,7 +142,7 @@ func (g Generations) Drop(ctx context.Context, generation int) error {
 			return err
 		}
 		if current == generation {
-			return ErrCurrent
+			return projector.ErrCurrent
 		}
 		if _, err := tx.Exec(ctx, "SET LOCAL lock_timeout = '"+dropWait+"'"); err != nil {
 			return err
@@ -168,6 +157,34 @@ func (g Generations) Drop(ctx context.Context, generation int) error {
 		return g.failed("drop generation "+strconv.Itoa(generation), err)
 	}
 	return nil
+}
+
+// Claim holds a lock on a connection of its own, which the server lets go when the process or the connection ends.
+func (g Generations) Claim(ctx context.Context) (release func(), err error) {
+	if err := g.db.Prepare(ctx); err != nil {
+		return nil, err
+	}
+	pooled, err := g.db.write.Acquire(ctx)
+	if err != nil {
+		return nil, g.failed("claim the rebuild", err)
+	}
+	conn := pooled.Hijack()
+	closing := func() {
+		ctx, cancel := context.WithTimeout(context.Background(), rollbackTime)
+		defer cancel()
+		_, _ = conn.Exec(ctx, "SELECT pg_advisory_unlock_all()") // at once; closing lets go a moment later
+		_ = conn.Close(ctx)
+	}
+	var got bool
+	err = conn.QueryRow(ctx, "SELECT pg_try_advisory_lock($1)", lockNumber(g.db.config.Prefix+" rebuild "+g.model)).Scan(&got)
+	if err == nil && !got {
+		err = projector.ErrRebuilding
+	}
+	if err != nil {
+		closing()
+		return nil, g.failed("claim the rebuild", err)
+	}
+	return sync.OnceFunc(closing), nil
 }
 
 // Opened is a generation of a model.

@@ -136,6 +136,9 @@ func (s *store) each(ctx context.Context, text string, args []any, scan func(pgx
 }
 
 func (s *store) tryEach(ctx context.Context, text string, args []any, scan func(pgx.Rows) error) error {
+	if s.db.config.asked != nil {
+		s.db.config.asked(s.in(text), args)
+	}
 	rows, err := s.db.read.Query(ctx, s.in(text), args...)
 	if err != nil {
 		return err
