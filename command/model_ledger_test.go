@@ -1,8 +1,10 @@
 package command_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"carryon/command"
@@ -21,6 +23,8 @@ type ledger struct {
 	forgot int                        // entries that the log forgot: from then on, nobody can keep his word
 	acked  map[domain.StreamID]uint64 // the highest seq that somebody was told
 	broken error
+
+	mistaken map[string]bool // lives that acknowledged what the log forgot
 }
 
 type recordedEntry struct {
@@ -49,6 +53,7 @@ func newLedger() *ledger {
 	return &ledger{
 		all: make(map[domain.BatchID]*recordedEntry), byID: make(map[string]recordedCommand),
 		last: make(map[domain.StreamID]recordedEvent), acked: make(map[domain.StreamID]uint64),
+		mistaken: make(map[string]bool),
 	}
 }
 
@@ -84,6 +89,9 @@ func (l *ledger) append(w *model, e *domain.Entry) {
 	r := &recordedEntry{index: e.Index, id: e.ID, previous: l.tail(), recorded: e.RecordedAt}
 	if r.previous != nil && (e.PreviousID != r.previous.id || e.RecordedAt.Before(r.previous.recorded)) {
 		l.breaks("entry %d does not follow on entry %d", e.Index, r.previous.index)
+	}
+	if l.mistaken[e.Writer] {
+		l.breaks("%s writes entry %d, after the log forgot what it had acknowledged", e.Writer, e.Index)
 	}
 	for i := range e.Events {
 		l.event(r, &e.Events[i], i)
@@ -126,8 +134,15 @@ func (l *ledger) event(r *recordedEntry, e *domain.Event, place int) {
 }
 
 // forget takes note that the log forgot its newest entry.
-func (l *ledger) forget() {
+func (l *ledger) forget(w *model) {
 	e := l.tail()
+	for _, g := range w.givens {
+		for _, c := range g.calls {
+			if c.answered && !c.read && c.answer.Err == nil && c.answer.Result.Position.Index == e.index {
+				l.mistaken[c.life] = true
+			}
+		}
+	}
 	l.log, l.hash = l.log[:len(l.log)-1], l.hash[:len(l.hash)-1]
 	l.forgot++
 	for i := range e.events {
@@ -193,8 +208,8 @@ func (l *ledger) answered(c *call) {
 	case errors.Is(answer.Err, command.ErrUnknown):
 		g.unknown = true
 	case errors.Is(answer.Err, command.ErrUnavailable):
-		if errors.Is(answer.Err, command.ErrDiffers) {
-			l.breaks("command %s: %w", g.id, answer.Err)
+		if !injected(answer.Err) {
+			l.breaks("nothing went wrong, and command %s is answered: %w", g.id, answer.Err)
 		}
 		g.failed++
 	case errors.Is(answer.Err, command.ErrVersionConflict) && g.ifMatch != nil || errors.Is(answer.Err, errDecider):
@@ -208,14 +223,20 @@ func (l *ledger) answered(c *call) {
 	}
 }
 
+// injected tells whether a failure was made to happen, or is a limit of memory.
+func injected(err error) bool {
+	return !errors.Is(err, command.ErrDiffers) &&
+		(strings.Contains(err.Error(), "injected") || strings.Contains(err.Error(), "no longer in memory") || errors.Is(err, context.Canceled))
+}
+
 // read judges an authoritative read.
 func (l *ledger) read(c *call) {
 	if l.forgot > 0 { // what was told may be gone
 		return
 	}
 	if c.answer.Err != nil {
-		if !errors.Is(c.answer.Err, command.ErrUnavailable) || errors.Is(c.answer.Err, command.ErrDiffers) {
-			l.breaks("a read of %s: unexpected answer: %w", c.given.stream, c.answer.Err)
+		if !errors.Is(c.answer.Err, command.ErrUnavailable) || !injected(c.answer.Err) {
+			l.breaks("nothing went wrong, and a read of %s is answered: %w", c.given.stream, c.answer.Err)
 		}
 		return
 	}

@@ -144,6 +144,7 @@ func (w *model) listFaults() {
 	for who, r := range w.readers {
 		for n := range r.messages {
 			w.addFault(readerReceives, who, n, messageDoubled)
+			w.addFault(readerReceives, who, n, messageLost)
 		}
 		w.addFault(readerEnds, who, 0, consumerCrashes)
 		if r.co == nil {
@@ -213,7 +214,7 @@ func (w *model) Do(i int) error {
 	case readerCalls:
 		w.readers[m.who].resume(m.fault)
 	case readerReceives:
-		w.readers[m.who].deliver(m.n, m.fault == messageDoubled)
+		w.readers[m.who].deliver(m.n, m.fault)
 	case readerEnds:
 		w.readers[m.who].crash(m.fault == holderHangs)
 	case operatorRetries:
@@ -265,7 +266,7 @@ func (w *model) storeLoses(f fault) {
 	switch f {
 	case logForgets:
 		w.store.Forget(modelShard, 1)
-		w.ledger.forget()
+		w.ledger.forget(w)
 	case progressFallsBack:
 		w.store.FallBack(modelShard, 0)
 	case snapshotsVanish:
@@ -477,6 +478,9 @@ func (w *model) judgeLog() error {
 	}
 	if w.ledger.forgot > 0 {
 		return nil
+	}
+	if progress, _ := w.store.Connect().Progress(context.Background(), modelShard); progress != w.ledger.index() && w.faults&progressFallsBack == 0 {
+		return fmt.Errorf("nothing is left to do, and the histories are at entry %d of %d", progress, w.ledger.index())
 	}
 	for _, stream := range modelStreams {
 		if err := w.judgeHistory(stream); err != nil {

@@ -62,10 +62,13 @@ func (w *model) publish(e *domain.Entry) {
 }
 
 // deliver hands the n-th message over.
-func (r *reader) deliver(n int, doubled bool) {
+func (r *reader) deliver(n int, f fault) {
 	m := r.messages[n]
-	if !doubled {
+	if f != messageDoubled {
 		r.messages = slices.Delete(r.messages, n, n+1)
+	}
+	if f == messageLost {
+		return
 	}
 	if r.w.hints { // the entry was too large for a message
 		r.consumer.Hint(modelShard, m.entry.Index)

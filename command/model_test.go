@@ -39,14 +39,15 @@ type scenario struct {
 	consumers int
 	kind      storeKind
 	clients   [][]act
-	faults    fault // those that may happen
-	budget    int   // how many of them
-	forwards  bool  // a writer may hand commands over to another
-	operator  bool  // retries parked streams
-	hints     bool  // messages are bare indexes
-	bursts    bool  // several things may reach a writer before it decides
-	slow      bool  // what goes on behind the claims is explored, too: derivations and snapshots
-	pageBytes int   // most that a read of the log or a history returns; 0: everything
+	faults    fault  // those that may happen
+	budget    int    // how many of them
+	forwards  bool   // a writer may hand commands over to another
+	operator  bool   // retries parked streams
+	hints     bool   // messages are bare indexes
+	poison    string // the event that can't be applied to the read model, until that is fixed
+	bursts    bool   // several things may reach a writer before it decides
+	slow      bool   // what goes on behind the claims is explored, too: derivations and snapshots
+	pageBytes int    // most that a read of the log or a history returns; 0: everything
 	config    func(*command.WriterConfig)
 	consume   func(*projector.Config)
 	seed      uint64
@@ -100,6 +101,9 @@ func newModel(sc scenario) *model {
 		now: modelStart, pageBytes: cmp.Or(sc.pageBytes, 1<<20),
 	}
 	w.rows = newReadModel(w, sc.kind)
+	if sc.poison != "" {
+		w.rows.poison[sc.poison] = true
+	}
 	for n, script := range sc.clients {
 		c := &caller{n: n}
 		for i, a := range script {
@@ -308,7 +312,7 @@ func (c *caller) answered(call *call) {
 	switch {
 	case call.answer.Err == nil && g.again > 0:
 		g.again--
-	case call.answer.Err == nil || g.final:
+	case call.answer.Err == nil || g.final || call.at.w.ledger.forgot > 0: // by then a writer may be stopped for good
 		c.at++
 	}
 }

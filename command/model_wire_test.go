@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"carryon/command"
 	"carryon/domain"
@@ -27,6 +28,7 @@ const (
 	commitAnswerLost // a read model's transaction is committed, and the answer is lost
 	holderHangs      // a crashed consumer's transaction keeps its lock until the server ends it
 	messageDoubled
+	messageLost
 	clientLeaves   // and says so
 	clientVanishes // and asks elsewhere, while the first still works on it
 	logForgets     // its newest entry
@@ -40,7 +42,7 @@ const (
 var faultNames = map[fault]string{
 	claimAnswerLost: "its answer is lost", claimLost: "it is lost on its way", claimDecidedLate: "it is answered unknown, and decided later",
 	claimRefused: "the store refuses", callFails: "it fails", writerCrashes: "crashes", writerCrashesClaiming: "crashes, its claim on the way",
-	consumerCrashes: "crashes", commitAnswerLost: "its answer is lost", holderHangs: "crashes, and its lock hangs", messageDoubled: "and once more",
+	consumerCrashes: "crashes", commitAnswerLost: "its answer is lost", holderHangs: "crashes, and its lock hangs", messageDoubled: "and once more", messageLost: "or rather does not",
 	clientLeaves: "leaves", clientVanishes: "vanishes",
 }
 
@@ -93,7 +95,7 @@ func (x *wire) Claim(ctx context.Context, e *domain.Entry) (claimed command.Clai
 	case claimLost:
 		err = lost
 	case claimDecidedLate:
-		x.w.late = append(x.w.late, e)
+		x.w.late = append(x.w.late, sent(e))
 		err = lost
 	case claimRefused:
 		err = fmt.Errorf("claiming entry %d: injected: %w", e.Index, command.ErrUnavailable)
@@ -105,6 +107,13 @@ func (x *wire) Claim(ctx context.Context, e *domain.Entry) (claimed command.Clai
 	}
 	x.note(err, claimed.Head.Index, hashID(claimed.Head.ID), oneIf(claimed.Applied))
 	return claimed, err
+}
+
+// sent is what is on its way of an entry: what becomes of the writer's own does not change it.
+func sent(e *domain.Entry) *domain.Entry {
+	c := *e
+	c.Events = slices.Clone(e.Events)
+	return &c
 }
 
 // decide lets the store decide a claim, and looks what has become of the log.

@@ -203,7 +203,7 @@ func (p *writer) crash(claiming bool) {
 	w := p.w
 	for _, j := range p.jobs {
 		if claiming && j.Kind == "claim" {
-			w.late = append(w.late, j.Entry)
+			w.late = append(w.late, sent(j.Entry))
 		}
 	}
 	p.end()
