@@ -29,7 +29,7 @@ type Config struct {
 	TLS       *tls.Config   // for addresses that begin with https; nil: the system's
 	Dial      time.Duration // to connect. Default 500 ms
 	AskAfter  time.Duration // waiting before a process is asked whether it is alive, and between askings. Default 1 s
-	Alive     time.Duration // for it to say so. Default 500 ms
+	Alive     time.Duration // for it to say so; a busy machine needs a while. Default 1.5 s
 	Patience  time.Duration // for an answer, if the caller has no deadline. Default 10 s
 	Idle      int           // connections kept per process. Default 256
 	DialFunc  func(ctx context.Context, network, address string) (net.Conn, error)
@@ -43,7 +43,7 @@ type Addresses interface {
 func (c Config) withDefaults() Config {
 	c.Dial = cmp.Or(c.Dial, 500*time.Millisecond)
 	c.AskAfter = cmp.Or(c.AskAfter, time.Second)
-	c.Alive = cmp.Or(c.Alive, 500*time.Millisecond)
+	c.Alive = cmp.Or(c.Alive, 1500*time.Millisecond)
 	c.Patience = cmp.Or(c.Patience, 10*time.Second)
 	c.Idle = cmp.Or(c.Idle, 256)
 	if c.DialFunc == nil {
