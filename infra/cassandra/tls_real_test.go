@@ -62,7 +62,7 @@ func TestAStoreIsReachedByTLSAndAPassword(t *testing.T) {
 	dir := t.TempDir()
 	const net4 = "127.0.94"
 	ca, serverFile := authority(t, dir, net.ParseIP(net4+".1"))
-	startNodes(t, 1, net4, "9450", "CASSANDRA_TLS="+serverFile, "CASSANDRA_AUTH=password", "CASSANDRA_HEAP=512m")
+	startNodes(t, 1, net4, "9755", "CASSANDRA_TLS="+serverFile, "CASSANDRA_AUTH=password", "CASSANDRA_HEAP=512m")
 	password := filepath.Join(dir, "password")
 	write := func(text string) {
 		t.Helper()
