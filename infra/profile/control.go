@@ -108,9 +108,7 @@ func (c control) Parked(ctx context.Context, model string, after domain.StreamID
 	}
 	list := make([]query.ParkedStream, len(parked))
 	for i, p := range parked {
-		list[i] = query.ParkedStream{
-			Stream: p.Stream, Shard: p.Shard, FirstSeq: p.FirstSeq, Position: p.Position.String(), Place: p.Position.Place, Reason: p.Reason, Attempts: p.Attempts, Since: p.Since,
-		}
+		list[i] = query.ParkedOf(p)
 	}
 	return list, nil
 }
@@ -122,4 +120,13 @@ func (c control) Retry(ctx context.Context, model string, stream domain.StreamID
 		return err
 	}
 	return m.RetryParked(ctx, stream)
+}
+
+// DropParked leaves an event of a parked stream out.
+func (c control) DropParked(ctx context.Context, model string, stream domain.StreamID, seq uint64) error {
+	m, err := c.named(model)
+	if err != nil {
+		return err
+	}
+	return m.DropParked(ctx, stream, seq)
 }

@@ -12,8 +12,8 @@ import (
 	"carryon/command"
 	"carryon/domain"
 	"carryon/infra/catalogue"
-	"carryon/infra/pgsql"
-	"carryon/infra/sqlite/readmodel"
+	"carryon/infra/elastic"
+	"carryon/infra/postgres"
 	"carryon/infra/watermill"
 	"carryon/projector"
 )
@@ -23,7 +23,8 @@ import (
 // readiness says.
 type distributed struct {
 	kept     *later[*kept]
-	postgres *pgsql.Server
+	postgres *postgres.DB
+	elastic  *elastic.Client
 	bus      *watermill.KafkaBus
 	feed     *watermill.KafkaFeed
 }
@@ -58,33 +59,44 @@ func (d *distributed) openStores(ctx context.Context, s *System) (err error) {
 }
 
 func (d *distributed) openModels(ctx context.Context, s *System) (err error) {
-	p := &s.config.Postgres
-	if d.postgres, err = pgsql.Open(pgsql.Config{URL: p.URL, PasswordFile: p.PasswordFile, Logger: s.logger}); err != nil {
+	p, e := &s.config.Postgres, &s.config.Elasticsearch
+	if d.postgres, err = postgres.Open(postgres.Config{URL: p.URL, PasswordFile: p.PasswordFile, WriteConnections: 6, ReadConnections: 6}); err != nil {
 		return err
 	}
-	s.onClose(func(context.Context) error { return d.postgres.Close() })
+	s.onClose(func(context.Context) error { d.postgres.Close(); return nil })
+	d.elastic, err = elastic.Open(elastic.Config{
+		Addresses: e.Addresses, Username: e.User, PasswordFile: e.PasswordFile, CAFile: e.CAFile, Prefix: e.Prefix, Replicas: &e.Replicas,
+	})
+	if err != nil {
+		return err
+	}
+	s.onClose(func(context.Context) error { return d.elastic.Close() })
 	s.access = d.postgres.AccessLog()
 	if s.has(command.RoleCommand) {
 		s.turns = projector.NewTurns(1) // commands come first
 	}
 	s.shared = projector.NewShared(s.log, sharedBytes)
 	m := &models{metrics: projector.NewMetrics(s.registry)}
-	m.reference = inPostgres[projector.ReferenceTx, referenceModel](s, d, m, projector.Reference{}, d.postgres.Reference)
-	m.customers = inPostgres[projector.CustomersTx, customersModel](s, d, m, projector.Customers{}, func(generation int) (*readmodel.Customers, error) {
+	m.reference = inPostgres[projector.ReferenceTx, referenceModel](s, m, projector.Reference{}, d.postgres.Reference)
+	m.customers = inPostgres[projector.CustomersTx, customersModel](s, m, projector.Customers{}, func(generation int) *postgres.Customers {
 		return d.postgres.Customers(generation, s.keys.Pseudonyms())
 	})
-	m.timeline = inPostgres[projector.TimelineTx, timelineModel](s, d, m, projector.Timeline{}, d.postgres.Timeline)
-	m.denials = inPostgres[projector.DenialsTx, denialsModel](s, d, m, projector.Denials{}, d.postgres.Denials)
-	m.analytics = inPostgres[projector.AnalyticsTx, analyticsModel](s, d, m, projector.Analytics{}, d.postgres.Analytics)
-	if err := d.openSearch(s, m); err != nil {
-		return err
-	}
+	m.timeline = inPostgres[projector.TimelineTx, timelineModel](s, m, projector.Timeline{}, d.postgres.Timeline)
+	m.denials = inPostgres[projector.DenialsTx, denialsModel](s, m, projector.Denials{}, d.postgres.Denials)
+	m.analytics = inPostgres[projector.AnalyticsTx, analyticsModel](s, m, projector.Analytics{}, d.postgres.Analytics)
+	m.search = newModel[projector.SearchTx, searchModel](s, m, projector.Search{}, d.elastic.Generations(), func(_ context.Context, generation int) (*elastic.Search, error) {
+		return elastic.NewSearch(d.elastic, generation, s.layout.shards()), nil
+	})
 	return s.follow(ctx, m)
 }
 
 // inPostgres is a model that has a schema for each generation.
-func inPostgres[T projector.Tx, M projector.Store[T], O projector.Store[T]](s *System, d *distributed, m *models, p projector.Projection[T], open func(generation int) (O, error)) *projector.Model[T, M] {
-	return newModel[T, M](s, m, p, d.postgres.Generations(p.Name()), func(_ context.Context, generation int) (O, error) { return open(generation) })
+func inPostgres[T projector.Tx, M projector.Store[T], O interface {
+	projector.Store[T]
+	Generations() postgres.Generations
+}](s *System, m *models, p projector.Projection[T], open func(generation int) O) *projector.Model[T, M] {
+	const any = 1 // every generation knows all of them
+	return newModel[T, M](s, m, p, open(any).Generations(), func(_ context.Context, generation int) (O, error) { return open(generation), nil })
 }
 
 func (d *distributed) settle(context.Context, *System) error { return nil } // readiness says when
@@ -96,7 +108,7 @@ func (d *distributed) prepare(ctx context.Context, s *System) error {
 	if _, err := d.kept.get(); err != nil {
 		errs = append(errs, err)
 	}
-	errs = append(errs, d.postgres.Migrate(ctx))
+	errs = append(errs, d.postgres.Prepare(ctx))
 	for _, r := range s.models.runners {
 		if _, err := r.Parked(ctx, "", 1); err != nil { // whatever is asked first makes the tables
 			errs = append(errs, err)
@@ -129,7 +141,9 @@ func (d *distributed) checks(s *System) []web.Check {
 		Name: "postgres", Costs: "no question about customers, refusals and figures is answered; their read models stand still", Optional: !answers,
 		Probe: d.postgres.Check,
 	})
-	return append(checks, d.searchChecks(answers)...)
+	return append(checks, web.Check{
+		Name: "elasticsearch", Costs: "the search is not answered; its read model stands still", Optional: true, Probe: d.elastic.Ready,
+	})
 }
 
 // carried tells why entries are not carried now.

@@ -17,6 +17,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -332,4 +333,60 @@ func TestAProcessWithoutWhatItDoesNotNeedDoesItsWork(t *testing.T) {
 	if status, body := ask("/v1/customers/a-00001?consistency=authoritative"); status != http.StatusServiceUnavailable {
 		t.Errorf("authoritative without Cassandra: %d %.300s", status, body)
 	}
+}
+
+func TestANodeOfTheRingIsKilledAndCommandsGoOn(t *testing.T) {
+	run := filepath.Join(os.TempDir(), "carryon-ring-"+strconv.Itoa(os.Getpid()))
+	const net3 = "127.0.9"
+	ring := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command("../../scripts/stack/cassandra/cassandra", args...)
+		cmd.Env = append(os.Environ(), "STACK_RUN="+run, "CASSANDRA_NET="+net3, "CASSANDRA_JMX=7399", "CASSANDRA_SYNC=group")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("cassandra %v: %v\n%s", args, err, out)
+		}
+	}
+	t.Cleanup(func() { ring("wipe") })
+	ring("up", "3")
+	t.Setenv("CARRYON_TEST_CASSANDRA", net3+".1:9042,"+net3+".2:9042,"+net3+".3:9042")
+	w := newTown(t, 3)
+	command := w.build("command", "command")
+	w.build("projector", "projector")
+	query := w.build("query", "query")
+	journal := filepath.Join(w.dir, "journal")
+	finished := w.load("--url", command.url(), "--query-url", query.url(), "--households", "60", "--callers", "16",
+		"--duration", "40s", "--patience", "60", "--journal", journal, "--prefix", "r-")
+	time.Sleep(10 * time.Second) //nolint:forbidigo // a load goes on meanwhile
+	text, err := os.ReadFile(filepath.Join(run, "cassandra", "3", "node2", "pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	before := lines(t, journal)
+	said, status := finished()
+	if status != 0 {
+		t.Fatalf("the load ended with status %d:\n%s", status, said)
+	}
+	if after := lines(t, journal); after < before+100 {
+		t.Errorf("%d commands were acknowledged before the node was killed, %d in all: commands did not go on", before, after)
+	}
+	t.Logf("the load:\n%s", said)
+	if text, status := w.run(t.Context(), "verify", "--catch-up", "--journal", journal); status != 0 {
+		t.Fatalf("the audit, with a node away, ended with status %d:\n%s", status, text)
+	}
+}
+
+func lines(t *testing.T, path string) int {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	return bytes.Count(text, []byte("\n"))
 }
