@@ -68,8 +68,13 @@ func (c *Console) routes(g *web.Gateway) {
 		{"GET", "/customers/{customer}", (*visit).customer},
 		{"GET", "/customers/{customer}/why", (*visit).why},
 		{"GET", "/customers/{customer}/decisions/{decision}", (*visit).decision},
+		{"GET", "/customers/{customer}/time", (*visit).moments},
 		{"GET", "/customers/{customer}/acts/{act}", (*visit).actForm},
 		{"POST", "/customers/{customer}/acts/{act}", (*visit).act},
+		{"GET", "/search", (*visit).search},
+		{"GET", "/search/export", (*visit).searchExport},
+		{"GET", "/pseudonyms/{pseudonym}", (*visit).pseudonym},
+		{"POST", "/pseudonyms/{pseudonym}", (*visit).resolve},
 	} {
 		g.Page(p.method, p.pattern, c.visited(p.show))
 	}

@@ -1,0 +1,322 @@
+package console
+
+import (
+	"cmp"
+	"fmt"
+	"iter"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"carryon/api/web"
+	"carryon/query"
+)
+
+// Search: the whole question stands in the address, so that a page can be sent to a colleague. Facets are links that
+// add or take away one value. The export asks the same question page by page, so that it holds exactly what is shown.
+
+type searchView struct {
+	Q, Sort   string
+	From, To  string
+	Answer    query.SearchEventsAnswer
+	Hits      []hitView
+	Facets    []facetView
+	Chips     []chip
+	Older     string
+	Export    url.Values
+	Exports   []exportLink
+	Customers bool
+	Carried   []chip // filters that the form keeps
+}
+
+type exportLink struct{ Name, Link string }
+
+type chip struct{ Field, Value, Label, Link string }
+
+type facetView struct {
+	Field, Name string
+	Exact       bool
+	Values      []facetValue
+}
+
+type facetValue struct {
+	query.FacetCount
+	Label, Link string
+	On          bool
+}
+
+type hitView struct {
+	query.Hit
+	Tone, Link string // to the customer or pseudonym
+	Decision   string
+	Device     string
+}
+
+// filterFields are those of a search, in the order of the page.
+func filterFields() []string {
+	return []string{
+		"type", "code", "customer", "device_id", "title_id", "series", "license_id", "studio", "plan", "country", "device_type", "device_family", "actor", "role",
+		"case", "trigger", "basis", "policy_version",
+	}
+}
+
+// fieldWords name the fields.
+func fieldWords(field string) string {
+	return map[string]string{
+		"type": "What happened", "code": "Refused because", "customer": "Customer", "device_id": "Device", "title_id": "Title", "series": "Series", "license_id": "Licence",
+		"studio": "Studio", "plan": "Plan", "country": "Country", "device_type": "Device type", "device_family": "Kind of device", "actor": "Actor", "role": "Done by",
+		"case": "Case", "trigger": "Trigger", "basis": "Basis", "policy_version": "Policy version",
+	}[field]
+}
+
+func valueWords(field, value string) string {
+	switch field {
+	case "type":
+		return eventWords(value)
+	case "code":
+		return codeWords(value)
+	case "basis":
+		return strings.ReplaceAll(value, "_", " ")
+	}
+	return value
+}
+
+// asked is the question in the address: as it stands there, and as the API takes it.
+func (v *visit) asked() (shown, api url.Values) {
+	q := v.r.URL.Query()
+	shown, api = url.Values{}, url.Values{}
+	for _, field := range append(filterFields(), "q", "sort") {
+		for _, value := range q[field] {
+			if value = strings.TrimSpace(value); value != "" && !slices.Contains(shown[field], value) {
+				shown.Add(field, value)
+				api.Add(field, value)
+			}
+		}
+	}
+	for _, field := range []string{"from", "to"} {
+		if at, ok := readTime(q.Get(field), field == "to"); ok {
+			shown.Set(field, q.Get(field))
+			api.Set(field, iso(at))
+		}
+	}
+	return shown, api
+}
+
+func (v *visit) search() error {
+	shown, api := v.asked()
+	if cursor := v.r.URL.Query().Get("cursor"); cursor != "" {
+		api.Set("cursor", cursor)
+	}
+	api.Set("limit", "40")
+	answer, err := get[query.SearchEventsAnswer](v, "/v1/events/search", api)
+	if err != nil {
+		return err
+	}
+	f := frame{Title: "Search", Section: "search", Who: v.who}
+	view := searchView{
+		Q: shown.Get("q"), Sort: shown.Get("sort"), From: shown.Get("from"), To: shown.Get("to"), Answer: answer, Customers: f.Customers(),
+	}
+	for _, field := range filterFields() {
+		for _, value := range shown[field] {
+			c := chip{field, value, fieldWords(field) + ": " + valueWords(field, value), "/search?" + without(shown, field, value).Encode()}
+			view.Chips = append(view.Chips, c)
+			view.Carried = append(view.Carried, c)
+		}
+	}
+	for _, field := range []string{"from", "to"} {
+		if shown.Has(field) {
+			view.Chips = append(view.Chips, chip{Label: field + " " + shown.Get(field), Link: "/search?" + without(shown, field, shown.Get(field)).Encode()})
+		}
+	}
+	for _, facet := range answer.Facets {
+		if fv := newFacet(shown, facet); len(fv.Values) > 0 {
+			view.Facets = append(view.Facets, fv)
+		}
+	}
+	for _, h := range answer.Hits {
+		view.Hits = append(view.Hits, v.hit(h))
+	}
+	if answer.NextCursor != "" {
+		older := clone(shown)
+		older.Set("cursor", answer.NextCursor)
+		view.Older = "/search?" + older.Encode()
+	}
+	for _, format := range []string{"csv", "ndjson", "parquet"} {
+		to := clone(shown)
+		to.Set("format", format)
+		view.Exports = append(view.Exports, exportLink{strings.ToUpper(format), "/search/export?" + to.Encode()})
+	}
+	return v.show("search", f, view)
+}
+
+func newFacet(shown url.Values, facet query.Facet) facetView {
+	view := facetView{Field: facet.Field, Name: cmp.Or(fieldWords(facet.Field), facet.Field), Exact: facet.Exact}
+	for _, value := range facet.Values {
+		if value.Value == "" || len(view.Values) == 8 {
+			continue
+		}
+		on := slices.Contains(shown[facet.Field], value.Value)
+		to := without(shown, facet.Field, value.Value)
+		if !on {
+			to.Add(facet.Field, value.Value)
+		}
+		view.Values = append(view.Values, facetValue{value, valueWords(facet.Field, value.Value), "/search?" + to.Encode(), on})
+	}
+	return view
+}
+
+func clone(q url.Values) url.Values {
+	c := url.Values{}
+	for name, values := range q {
+		c[name] = slices.Clone(values)
+	}
+	return c
+}
+
+func without(q url.Values, field, value string) url.Values {
+	c := clone(q)
+	if c[field] = slices.DeleteFunc(c[field], func(s string) bool { return s == value }); len(c[field]) == 0 {
+		c.Del(field)
+	}
+	return c
+}
+
+func (v *visit) hit(h query.Hit) hitView {
+	view := hitView{Hit: h, Tone: tone(h.Type), Device: h.DeviceID, Link: path("/customers/", h.Customer)}
+	if !(frame{Who: v.who}).Customers() {
+		view.Link = path("/pseudonyms/", h.Customer)
+		return view
+	}
+	if h.DecisionID != "" {
+		view.Decision = path("/customers/", h.Customer, "/decisions/", h.DecisionID)
+	}
+	return view
+}
+
+// Marked is a field with what matched; without a match, the field itself.
+func (h hitView) Marked(field, plain string) []query.Part {
+	for _, m := range h.Highlights {
+		if m.Field == field {
+			return m.Parts
+		}
+	}
+	return []query.Part{{Text: plain}}
+}
+
+// searchExport writes every hit of the question, in the order of the page.
+func (v *visit) searchExport() error {
+	_, api := v.asked()
+	api.Set("limit", "200")
+	first, err := get[query.SearchEventsAnswer](v, "/v1/events/search", api)
+	if err != nil {
+		return err
+	}
+	table := query.Exported{
+		Columns: []string{
+			"recorded_at", "occurred_at", "type", "customer", "seq", "actor", "role", "device_id", "device_type", "device_family", "title_id", "title_name", "series", "studio",
+			"plan", "country", "license_id", "code", "case", "trigger", "basis", "policy_version", "decision_id", "position",
+		},
+		Rows: v.hitRows(api, first),
+	}
+	return v.export(table, "events")
+}
+
+func (v *visit) hitRows(api url.Values, page query.SearchEventsAnswer) iter.Seq2[query.Row, error] {
+	return func(yield func(query.Row, error) bool) {
+		for {
+			for _, h := range page.Hits {
+				row := query.Row{h.RecordedAt, h.OccurredAt, h.Type, h.Customer, int64(h.Seq), h.Actor.ID, string(h.Actor.Role)} //nolint:gosec // a seq
+				for _, text := range []string{
+					h.DeviceID, h.DeviceType, h.DeviceFamily, h.TitleID, h.TitleName, h.Series, h.Studio, h.Plan, h.Country, h.LicenseID, h.Code, h.Case, h.Trigger, h.Basis,
+				} {
+					row = append(row, orNil(text))
+				}
+				row = append(row, int64(h.PolicyVersion), orNil(h.DecisionID), h.Position)
+				if !yield(row, nil) {
+					return
+				}
+			}
+			if page.NextCursor == "" {
+				return
+			}
+			api.Set("cursor", page.NextCursor)
+			var err error
+			if page, err = get[query.SearchEventsAnswer](v, "/v1/events/search", api); err != nil {
+				yield(nil, err)
+				return
+			}
+		}
+	}
+}
+
+func orNil(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+// exportPatience is how long whoever exports may take to take a part.
+const exportPatience = 30 * time.Second
+
+// export writes a table as a file. When it fails half-way, the connection is cut.
+func (v *visit) export(table query.Exported, name string) error {
+	write, kind, format := table.WriteCSV, "text/csv; charset=utf-8", "csv"
+	switch v.r.URL.Query().Get("format") {
+	case "ndjson":
+		write, kind, format = table.WriteNDJSON, "application/x-ndjson", "ndjson"
+	case "parquet":
+		write, kind, format = table.WriteParquet, "application/vnd.apache.parquet", "parquet"
+	}
+	v.w.Header().Set("Content-Type", kind)
+	v.w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", "carryon-"+name+"."+format))
+	out := patient{v.w, http.NewResponseController(v.w)}
+	if _, err := write(out, nil); err != nil {
+		web.CutOff(v.r.Context(), fmt.Errorf("exporting %s: %w", name, err))
+	}
+	return nil
+}
+
+// patient gives each write its own time.
+type patient struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+// Write writes on.
+func (p patient) Write(b []byte) (int, error) {
+	_ = p.control.SetWriteDeadline(time.Now().Add(exportPatience)) // a writer without deadlines (in tests) does without
+	return p.w.Write(b)                                            //nolint:wrapcheck // told by the caller
+}
+
+// An analyst sees pseudonyms; who stands behind one is told for a reason, and recorded.
+
+type pseudonymView struct {
+	Pseudonym string
+	Found     *query.ResolveAnswer
+	Problem   *web.Problem
+	Reason    string
+}
+
+func (v *visit) pseudonym() error {
+	p := v.r.PathValue("pseudonym")
+	return v.show("pseudonym", frame{Title: "Pseudonym", Section: "search"}, pseudonymView{Pseudonym: p})
+}
+
+func (v *visit) resolve() error {
+	view := pseudonymView{Pseudonym: v.r.PathValue("pseudonym"), Reason: strings.TrimSpace(v.r.PostForm.Get("reason"))}
+	found, err := ask[query.ResolveAnswer](v, v.console.o.Queries, request{
+		method: http.MethodPost, path: path("/v1/pseudonyms/", view.Pseudonym, "/resolve"), body: map[string]string{"reason": view.Reason},
+	})
+	status := http.StatusOK
+	if p, ok := err.(*web.Problem); ok && p.Status != http.StatusUnauthorized { //nolint:errorlint // the console's own, unwrapped
+		view.Problem, status = p, p.Status
+	} else if err != nil {
+		return err
+	} else {
+		view.Found = &found
+	}
+	return v.showAs(status, "pseudonym", frame{Title: "Pseudonym", Section: "search"}, view)
+}
