@@ -85,7 +85,10 @@ const designRoutes = `
 	GET /v1/policies/{policy}/versions/{version}/diff
 	GET /v1/projections
 	GET /v1/projections/{name}/parked
+	POST /v1/projections/{name}/parked/retry
+	POST /v1/projections/{name}/parked/{stream}/drop
 	POST /v1/projections/{name}/parked/{stream}/retry
+	POST /v1/projections/{name}/rebuild
 `
 
 func TestEveryRouteOfTheDesignIsThere(t *testing.T) {

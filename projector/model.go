@@ -581,6 +581,16 @@ func (m *Model[T, M]) RetryParked(ctx context.Context, stream domain.StreamID) e
 	return m.consumer().RetryParked(ctx, stream)
 }
 
+// DropParked leaves out the event that a stream is parked at: see Consumer.DropParked.
+func (m *Model[T, M]) DropParked(ctx context.Context, stream domain.StreamID, seq uint64) error {
+	_, done, err := m.take()
+	if err != nil {
+		return err
+	}
+	defer done()
+	return m.consumer().DropParked(ctx, stream, seq)
+}
+
 // noStore stands where no store is open yet.
 type noStore[T Tx] struct{}
 

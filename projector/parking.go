@@ -34,13 +34,28 @@ func (c *Consumer[T]) Parked(ctx context.Context, after domain.StreamID, limit i
 // parked; a *ParkedError when an event still can't be applied: then what comes before that event is applied, and the
 // stream stays parked there. While another instance works on the shard it waits, as long as ctx allows. It needs no Run.
 func (c *Consumer[T]) RetryParked(ctx context.Context, stream domain.StreamID) error {
+	return c.retryParked(ctx, stream, 0)
+}
+
+// DropParked leaves out, for good, the event that a stream is parked at, and applies what follows. It returns
+// ErrParkedElsewhere (wrapped) when the stream is parked at another event than the one with the seq, and else what
+// RetryParked does.
+func (c *Consumer[T]) DropParked(ctx context.Context, stream domain.StreamID, seq uint64) error {
+	return c.retryParked(ctx, stream, seq)
+}
+
+// retryParked retries a stream, without the event that has the seq dropped; 0: none is dropped.
+func (c *Consumer[T]) retryParked(ctx context.Context, stream domain.StreamID, dropped uint64) error {
 	for {
 		parked, is, err := c.store.ParkedStream(ctx, stream)
 		if err == nil && !is {
 			err = ErrNotParked
 		}
 		if err == nil {
-			err = c.retry(ctx, parked)
+			if dropped != 0 && dropped != parked.FirstSeq {
+				return fmt.Errorf("%s: %s is parked at seq %d, not %d: %w", c.Name(), stream, parked.FirstSeq, dropped, ErrParkedElsewhere)
+			}
+			err = c.retry(ctx, parked, dropped)
 		}
 		if !errors.Is(err, ErrElsewhere) || ctx.Err() != nil {
 			if err != nil {
@@ -53,7 +68,7 @@ func (c *Consumer[T]) RetryParked(ctx context.Context, stream domain.StreamID) e
 }
 
 // retry tries the whole stream first, then, when an event fails, what comes before it.
-func (c *Consumer[T]) retry(ctx context.Context, parked Parked) error {
+func (c *Consumer[T]) retry(ctx context.Context, parked Parked, dropped uint64) error {
 	s := c.byShard[parked.Shard]
 	if s == nil { // a retry serves shards that this process does not consume, too
 		s = newShardState(parked.Shard, c.cfg)
@@ -62,7 +77,7 @@ func (c *Consumer[T]) retry(ctx context.Context, parked Parked) error {
 		return err
 	}
 	defer s.release()
-	err := c.retryUpTo(ctx, s, parked, nil)
+	err := c.retryUpTo(ctx, s, parked, stillFailing{dropped: dropped})
 	for oneByOne := false; err != nil; {
 		failed, ok := errors.AsType[*applyError](err)
 		switch {
@@ -72,23 +87,25 @@ func (c *Consumer[T]) retry(ctx context.Context, parked Parked) error {
 			return err
 		case failed.event == nil:
 			oneByOne = true
-			err = c.retryUpTo(ctx, s, parked, &stillFailing{oneByOne: true})
+			err = c.retryUpTo(ctx, s, parked, stillFailing{dropped: dropped, oneByOne: true})
 		default:
-			return c.parkAgain(ctx, s, parked, failed)
+			return c.parkAgain(ctx, s, parked, dropped, failed)
 		}
 	}
 	s.recountParked()
 	return nil
 }
 
-// stillFailing is how a retry goes on after a first failure: event by event, or up to the event that fails.
+// stillFailing is how a retry is done: without an event that is dropped; after a first failure event by event, or up to
+// the event that fails.
 type stillFailing struct {
+	dropped  uint64 // seq of the event that is left out
 	oneByOne bool
 	parked   Parked // where the stream stays parked, when Stream is set
 }
 
 // parkAgain applies what comes before the failing event, and leaves the stream parked there.
-func (c *Consumer[T]) parkAgain(ctx context.Context, s *shardState, parked Parked, failed *applyError) error {
+func (c *Consumer[T]) parkAgain(ctx context.Context, s *shardState, parked Parked, dropped uint64, failed *applyError) error {
 	again := parked
 	again.Reason = reasonOf(failed.err)
 	if failed.event.Seq == parked.FirstSeq {
@@ -96,14 +113,14 @@ func (c *Consumer[T]) parkAgain(ctx context.Context, s *shardState, parked Parke
 	} else {
 		again.FirstSeq, again.Position, again.Attempts = failed.event.Seq, failed.event.Position, 1
 	}
-	if err := c.retryUpTo(ctx, s, parked, &stillFailing{parked: again}); err != nil {
+	if err := c.retryUpTo(ctx, s, parked, stillFailing{dropped: dropped, parked: again}); err != nil {
 		return err
 	}
 	return &ParkedError{Parked: again}
 }
 
 // retryUpTo is one transaction of a retry.
-func (c *Consumer[T]) retryUpTo(ctx context.Context, s *shardState, parked Parked, how *stillFailing) error {
+func (c *Consumer[T]) retryUpTo(ctx context.Context, s *shardState, parked Parked, how stillFailing) error {
 	tx, err := c.store.Begin(ctx, parked.Shard)
 	if err != nil {
 		return fmt.Errorf("opening a transaction: %w", err)
@@ -119,7 +136,7 @@ func (c *Consumer[T]) retryUpTo(ctx context.Context, s *shardState, parked Parke
 	} else if row.FirstSeq != parked.FirstSeq {
 		return fmt.Errorf("%w: it is retried now", ErrElsewhere)
 	}
-	stays := how != nil && how.parked.Stream != ""
+	stays := how.parked.Stream != ""
 	for events, err := range c.missed(ctx, parked, at) {
 		if err != nil {
 			return err
@@ -127,7 +144,10 @@ func (c *Consumer[T]) retryUpTo(ctx context.Context, s *shardState, parked Parke
 		if stays {
 			events = before(events, how.parked.FirstSeq)
 		}
-		if err := c.apply(ctx, tx, events, how != nil && how.oneByOne); err != nil {
+		if len(events) > 0 && events[0].Seq == how.dropped {
+			events = events[1:]
+		}
+		if err := c.apply(ctx, tx, events, how.oneByOne); err != nil {
 			return err
 		}
 	}

@@ -109,6 +109,8 @@ var (
 	ErrParked = errors.New("parked")
 	// ErrNotParked: there is nothing to retry, because the stream is not parked.
 	ErrNotParked = errors.New("not parked")
+	// ErrParkedElsewhere: the stream is parked at another event than the one that was named.
+	ErrParkedElsewhere = errors.New("parked at another event")
 	// ErrElsewhere: another instance works on this shard now.
 	ErrElsewhere = errors.New("shard is worked on elsewhere")
 	// ErrHistoryDiffers: the log is not the one whose entries were applied. The shard stops.

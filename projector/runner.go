@@ -27,6 +27,8 @@ type Runner interface {
 	// Parked lists parked streams; RetryParked retries one.
 	Parked(ctx context.Context, after domain.StreamID, limit int) ([]Parked, error)
 	RetryParked(ctx context.Context, stream domain.StreamID) error
+	// DropParked leaves out the event that a stream is parked at.
+	DropParked(ctx context.Context, stream domain.StreamID, seq uint64) error
 }
 
 var _ Runner = (*Consumer[Tx])(nil)

@@ -29,6 +29,10 @@ type App struct {
 	Parked      ParkedHandler      // which streams wait, and why
 	RetryParked RetryParkedHandler // let a parked stream flow again
 
+	RetryAllParked RetryAllParkedHandler // let all of them
+	DropParked     DropParkedHandler     // leave an event out, for a reason that is recorded
+	RebuildModel   RebuildModelHandler   // build a read model anew beside itself
+
 	Resolve ResolveHandler // an analyst asks who stands behind a pseudonym
 	Access  AccessHandler  // who looked at a customer
 	Export  ExportHandler  // rows of the above, streamed

@@ -21,6 +21,8 @@ var (
 	ErrParked = errors.New("stream is parked")
 	// ErrTooMany: a question would go through more rows than it may.
 	ErrTooMany = errors.New("too many rows")
+	// ErrConflict: what is asked for does not fit how things are.
+	ErrConflict = errors.New("does not fit the current state")
 	// ErrErased: the customer's personal words were erased.
 	ErrErased = errors.New("erased")
 )

@@ -36,6 +36,7 @@ func New(p Ports) *App {
 		State: StateHandler{&p}, Decision: DecisionHandler{&p}, SearchEvents: SearchEventsHandler{&p}, Analytics: AnalyticsHandler{&p},
 		Titles: TitlesHandler{&p}, DeviceTypes: DeviceTypesHandler{&p}, PolicyVersion: PolicyVersionHandler{&p}, PolicyDiff: PolicyDiffHandler{&p},
 		Projections: ProjectionsHandler{&p}, Parked: ParkedHandler{&p}, RetryParked: RetryParkedHandler{&p},
+		RetryAllParked: RetryAllParkedHandler{&p}, DropParked: DropParkedHandler{&p}, RebuildModel: RebuildModelHandler{&p},
 		Resolve: ResolveHandler{&p}, Access: AccessHandler{&p}, Export: ExportHandler{&p},
 	}
 }

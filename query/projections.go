@@ -2,13 +2,11 @@ package query
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"carryon/domain"
-	"carryon/projector"
 )
 
 // ListProjections asks how far the read models are.
@@ -82,6 +80,9 @@ type ProjectionControl interface {
 	// Retry applies the stream from the first event that was not applied: see projector.Consumer.RetryParked for the
 	// errors. It returns domain.ErrNotFound (wrapped) for a read model that there is not.
 	Retry(ctx context.Context, model string, stream domain.StreamID) error
+	// DropParked leaves out the event that the stream is parked at, and applies what follows. It returns
+	// projector.ErrParkedElsewhere (wrapped) when the stream is parked at another event, and else what Retry does.
+	DropParked(ctx context.Context, model string, stream domain.StreamID, seq uint64) error
 }
 
 // ParkedStream is a stream that waits behind an event that can't be applied.
@@ -188,15 +189,5 @@ func (h RetryParkedHandler) Handle(ctx context.Context, q RetryParked) (RetryPar
 	if err != nil {
 		return RetryParkedAnswer{}, err
 	}
-	err = control.Retry(ctx, q.Model, q.Stream)
-	if errors.Is(err, projector.ErrNotParked) {
-		return RetryParkedAnswer{}, fmt.Errorf("stream %s is not parked in %s: %w", q.Stream, clip(q.Model), domain.ErrNotFound)
-	}
-	if parked, ok := errors.AsType[*projector.ParkedError](err); ok {
-		return RetryParkedAnswer{Stream: q.Stream, Reason: parked.Parked.Reason}, nil
-	}
-	if err != nil {
-		return RetryParkedAnswer{}, fmt.Errorf("retry %s in %s: %w", q.Stream, clip(q.Model), err)
-	}
-	return RetryParkedAnswer{Stream: q.Stream, Flows: true}, nil
+	return retried(q.Model, q.Stream, control.Retry(ctx, q.Model, q.Stream))
 }

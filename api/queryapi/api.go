@@ -44,6 +44,10 @@ type Questions struct {
 	Parked      Question[query.ListParked, query.ListParkedAnswer]
 	RetryParked Question[query.RetryParked, query.RetryParkedAnswer]
 
+	RetryAllParked Question[query.RetryAllParked, query.RetryAllParkedAnswer]
+	DropParked     Question[query.DropParked, query.RetryParkedAnswer]
+	RebuildModel   Question[query.RebuildModel, query.RebuildModelAnswer]
+
 	Resolve Question[query.Resolve, query.ResolveAnswer]
 	Access  Question[query.Accesses, query.AccessesAnswer]
 	Export  Question[query.Export, query.Exported]
@@ -59,7 +63,7 @@ func From(app *query.App) Questions {
 		Denials: app.Denials, Timeline: app.Timeline, Explain: app.Explain, State: app.State, Decision: app.Decision,
 		SearchEvents: app.SearchEvents, Analytics: app.Analytics, Titles: app.Titles, DeviceTypes: app.DeviceTypes,
 		PolicyVersion: app.PolicyVersion, PolicyDiff: app.PolicyDiff, Projections: app.Projections, Parked: app.Parked,
-		RetryParked: app.RetryParked, Resolve: app.Resolve, Access: app.Access, Export: app.Export, Live: app.Live, AccessExport: app.AccessExport,
+		RetryParked: app.RetryParked, RetryAllParked: app.RetryAllParked, DropParked: app.DropParked, RebuildModel: app.RebuildModel, Resolve: app.Resolve, Access: app.Access, Export: app.Export, Live: app.Live, AccessExport: app.AccessExport,
 	}
 }
 

@@ -113,6 +113,9 @@ func TestAQuestionIsAskedAsItWasPut(t *testing.T) {
 		diff       query.PolicyDiff
 		parked     query.ListParked
 		retry      query.RetryParked
+		retryAll   query.RetryAllParked
+		drop       query.DropParked
+		rebuild    query.RebuildModel
 		resolve    query.Resolve
 		accesses   query.Accesses
 		export     query.Export
@@ -123,7 +126,8 @@ func TestAQuestionIsAskedAsItWasPut(t *testing.T) {
 		Timeline: ask(&timeline, query.TimelineAnswer{}), Explain: ask(&explain, query.ExplainAnswer{}), State: ask(&state, query.StateAnswer{}),
 		Decision: ask(&decision, query.DecisionAnswer{}), SearchEvents: ask(&search, query.SearchEventsAnswer{}), Analytics: ask(&analytics, query.AnalyticsAnswer{}),
 		Titles: ask(&titles, query.TitlesAnswer{}), PolicyVersion: ask(&version, query.PolicyVersionAnswer{}), PolicyDiff: ask(&diff, query.PolicyDiffAnswer{}),
-		Parked: ask(&parked, query.ListParkedAnswer{}), RetryParked: ask(&retry, query.RetryParkedAnswer{}), Resolve: ask(&resolve, query.ResolveAnswer{}),
+		Parked: ask(&parked, query.ListParkedAnswer{}), RetryParked: ask(&retry, query.RetryParkedAnswer{}), RetryAllParked: ask(&retryAll, query.RetryAllParkedAnswer{}),
+		DropParked: ask(&drop, query.RetryParkedAnswer{}), RebuildModel: ask(&rebuild, query.RebuildModelAnswer{}), Resolve: ask(&resolve, query.ResolveAnswer{}),
 		Access: ask(&accesses, query.AccessesAnswer{}), Export: ask(&export, query.Exported{Rows: func(func(query.Row, error) bool) {}}),
 	}, queryapi.Options{Clock: func() time.Time { return to }})
 
@@ -161,6 +165,7 @@ func TestAQuestionIsAskedAsItWasPut(t *testing.T) {
 		{domain.RoleAnalyst, "GET", "/v1/policies/default/diff?from=1&to=2", &diff, query.PolicyDiff{Policy: "default", From: 1, To: 2}},
 		{domain.RoleOperator, "GET", "/v1/projections/timeline/parked?x" + paged, &parked, query.ListParked{By: by(domain.RoleOperator), Model: "timeline", Page: page}},
 		{domain.RoleOperator, "POST", "/v1/projections/timeline/parked/customer%2Fc-1/retry", &retry, query.RetryParked{By: by(domain.RoleOperator), Model: "timeline", Stream: "customer/c-1"}},
+		{domain.RoleOperator, "POST", "/v1/projections/timeline/parked/retry", &retryAll, query.RetryAllParked{By: by(domain.RoleOperator), Model: "timeline"}},
 		{domain.RoleAnalyst, "POST", "/v1/pseudonyms/pc_x/resolve", &resolve, query.Resolve{By: by(domain.RoleAnalyst), Pseudonym: "pc_x", Reason: "Fraud"}},
 		{domain.RoleAnalyst, "GET", "/v1/exports/events?format=ndjson&" + filters, &export, query.Export{By: by(domain.RoleAnalyst), Table: "events", Filter: filter}},
 	} {

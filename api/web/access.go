@@ -60,6 +60,9 @@ func access() []AccessRow {
 		{"GET", "/v1/projections", "support analyst operator"},
 		{"GET", "/v1/projections/{name}/parked", "operator"},
 		{"POST", "/v1/projections/{name}/parked/{stream}/retry", "operator"},
+		{"POST", "/v1/projections/{name}/parked/{stream}/drop", "operator"},
+		{"POST", "/v1/projections/{name}/parked/retry", "operator"},
+		{"POST", "/v1/projections/{name}/rebuild", "operator"},
 		{"POST", "/v1/pseudonyms/{pseudonym}/resolve", "analyst operator"},
 		{"GET", "/v1/exports/{table}", "support analyst operator"},
 	}

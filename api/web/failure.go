@@ -10,6 +10,7 @@ import (
 
 	"carryon/command"
 	"carryon/domain"
+	"carryon/projector"
 	"carryon/query"
 )
 
@@ -30,6 +31,7 @@ var failures = []struct {
 	{domain.ErrConflict, Conflict, "the command does not fit the current state", 0},
 	{command.ErrTooLarge, TooLarge, "what this command would record is larger than the store takes", 0},
 	{command.ErrErased, Conflict, "the customer's personal words were erased for good, and no new ones can be kept", 0},
+	{query.ErrConflict, Conflict, "this does not fit how things are", 0},
 	{query.ErrErased, Conflict, "the customer's personal words were erased for good", 0},
 	{command.ErrUnknown, OutcomeUnknown, "whether the command was recorded is not known yet: repeat it with the same Idempotency-Key", 1 * time.Second},
 	{command.ErrOverloaded, Overloaded, "a queue is full; nothing was done", 1 * time.Second},
@@ -82,6 +84,14 @@ func particulars(p *Problem, err error) *Problem {
 	}
 	if e, ok := errors.AsType[*command.OverloadedError](err); ok && e.RetryAfter > 0 {
 		p.RetryAfter = e.RetryAfter
+	}
+	switch {
+	case errors.Is(err, projector.ErrRebuilding):
+		p.Detail = "the read model is being rebuilt already: see GET /v1/projections"
+	case errors.Is(err, projector.ErrNoRebuild):
+		p.Detail = "the read model is not being rebuilt, or not by this process: see GET /v1/projections"
+	case errors.Is(err, projector.ErrParkedElsewhere):
+		p.Detail = "the stream is parked at another event by now: look at it first"
 	}
 	if e, ok := errors.AsType[*query.ParkedError](err); ok {
 		p.Detail = fmt.Sprintf("the read model %s is parked at seq %d, until an operator retries it", e.Model, e.FirstSeq)
