@@ -32,10 +32,13 @@ func (c *counters) enabled() (who []int) {
 	return who
 }
 
-func (c *counters) Moves() int       { return len(c.enabled()) }
-func (c *counters) Weight(int) int   { return 1 }
-func (c *counters) Close()           { c.closed = true }
-func (c *counters) Key(i int) string { p := c.enabled()[i]; return fmt.Sprintf("p%d.%d", p, c.steps[p]) }
+func (c *counters) Moves() int     { return len(c.enabled()) }
+func (c *counters) Weight(int) int { return 1 }
+func (c *counters) Close()         { c.closed = true }
+func (c *counters) Key(i int) string {
+	p := c.enabled()[i]
+	return fmt.Sprintf("p%d.%d", p, c.steps[p])
+}
 
 func (c *counters) Do(i int) error {
 	p := c.enabled()[i]

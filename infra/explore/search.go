@@ -124,7 +124,9 @@ func (r *search) took(count Searched, failed *Failure) {
 	r.wake.Broadcast()
 }
 
-// play plays a schedule, and goes on from its end with the first move of each new state; the others are for later.
+// play plays a schedule, and goes on from its end with one move of each new state; the others are for later. Which one
+// follows from the state, as if by chance: so a search that is not played to its end has seen a bit of everything, and
+// not only what differs in the last moves.
 func (r *search) play(n *node) (count Searched, failed *Failure) {
 	w := r.New()
 	defer w.Close()
@@ -140,7 +142,8 @@ func (r *search) play(n *node) (count Searched, failed *Failure) {
 	}
 	for {
 		count.Deepest = max(count.Deepest, n.depth)
-		if !r.isNew(w.Fingerprint()) {
+		state := w.Fingerprint()
+		if !r.isNew(state) {
 			return count, nil
 		}
 		moves := w.Moves()
@@ -154,10 +157,11 @@ func (r *search) play(n *node) (count Searched, failed *Failure) {
 			}
 			return count, nil
 		}
-		r.later(n, moves)
-		n = &node{before: n, depth: n.depth + 1}
+		now := int(state % uint64(moves))
+		r.later(n, moves, now)
+		n = &node{before: n, move: uint16(now), depth: n.depth + 1}
 		count.Moves++
-		if err := w.Do(0); err != nil {
+		if err := w.Do(now); err != nil {
 			return count, r.failure(err, n.path())
 		}
 	}
@@ -174,14 +178,17 @@ func (r *search) isNew(state uint64) bool {
 	return !r.full
 }
 
-// later leaves all moves of a state but the first for later.
-func (r *search) later(n *node, moves int) {
+// later leaves all moves of a state but one for later.
+func (r *search) later(n *node, moves, now int) {
 	if moves == 1 {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for i := moves - 1; i > 0; i-- {
+	for i := range moves {
+		if i == now {
+			continue
+		}
 		r.todo = append(r.todo, &node{before: n, move: uint16(i), depth: n.depth + 1})
 	}
 	r.wake.Broadcast()
