@@ -30,6 +30,7 @@ type ledger struct {
 type recordedEntry struct {
 	index    uint64
 	id       domain.BatchID
+	writer   string
 	previous *recordedEntry
 	recorded time.Time
 	events   []recordedEvent
@@ -86,7 +87,7 @@ func (l *ledger) look(w *model, e *domain.Entry) {
 
 // append takes an entry down, and sees whether it may follow.
 func (l *ledger) append(w *model, e *domain.Entry) {
-	r := &recordedEntry{index: e.Index, id: e.ID, previous: l.tail(), recorded: e.RecordedAt}
+	r := &recordedEntry{index: e.Index, id: e.ID, writer: e.Writer, previous: l.tail(), recorded: e.RecordedAt}
 	if r.previous != nil && (e.PreviousID != r.previous.id || e.RecordedAt.Before(r.previous.recorded)) {
 		l.breaks("entry %d does not follow on entry %d", e.Index, r.previous.index)
 	}
@@ -138,7 +139,8 @@ func (l *ledger) forget(w *model) {
 	e := l.tail()
 	for _, g := range w.givens {
 		for _, c := range g.calls {
-			if c.answered && !c.read && c.answer.Err == nil && c.answer.Result.Position.Index == e.index {
+			told := c.answered && !c.read && c.answer.Err == nil && !c.answer.Result.Repeated && c.answer.Result.Position.Index == e.index
+			if told && c.life == e.writer {
 				l.mistaken[c.life] = true
 			}
 		}
