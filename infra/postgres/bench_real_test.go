@@ -217,7 +217,8 @@ func fill[T projector.Tx, S projector.Store[T]](b testing.TB, entries []domain.E
 	return model
 }
 
-// BenchmarkQuery asks the read models of the backlog, and with CARRYON_PLANS=1 prints how the server answers.
+// BenchmarkQuery asks the read models of the backlog, and of CARRYON_COPIES copies of it for other customers, seven hours
+// apart each. With CARRYON_PLANS=1 it prints how the server answers.
 func BenchmarkQuery(b *testing.B) {
 	entries, err := backlog()
 	if err != nil {
@@ -226,9 +227,11 @@ func BenchmarkQuery(b *testing.B) {
 	db := testDB(b, testConfig(b))
 	analytics := fill(b, entries, projector.Analytics{}, db.Analytics(1))
 	timeline := fill(b, entries, projector.Timeline{}, db.Timeline(1))
+	copies, _ := strconv.Atoi(os.Getenv("CARRYON_COPIES"))
+	multiply(b, db, copies, analytics.store, timeline.store)
 	for _, schema := range []string{analytics.schema, timeline.schema} {
 		for _, table := range []string{"rollups", "facts", "lives", "dimensions", "events"} {
-			_, _ = db.write.Exec(b.Context(), "ANALYZE "+quoted(schema)+"."+table) // not every schema has every table
+			_, _ = db.write.Exec(b.Context(), "ANALYSE "+quoted(schema)+"."+table) // not every schema has every table
 		}
 	}
 	now := entries[len(entries)-1].RecordedAt
@@ -274,11 +277,50 @@ func BenchmarkQuery(b *testing.B) {
 	}
 }
 
+// multiply adds copies of what a history has made.
+func multiply(b *testing.B, db *DB, copies int, analytics, timeline *store) {
+	b.Helper()
+	if copies == 0 {
+		return
+	}
+	for _, c := range []struct {
+		s    *store
+		text string
+	}{
+		{analytics, `INSERT INTO @.facts (quarter, customer, seq, dimensions, device, license, actor, metric)
+			SELECT quarter + k * 25200, customer # (k << 40), seq, dimensions, CASE WHEN device = 0 THEN 0 ELSE device # (k << 40) END, license, actor, metric
+			FROM @.facts, generate_series(1, $1::bigint) k`},
+		{analytics, `INSERT INTO @.rollups (quarter, dimensions, n, shard, metric)
+			SELECT quarter + k * 25200, dimensions, sum(n), shard, metric FROM @.rollups, generate_series(1, $1::bigint) k GROUP BY 1, 2, 4, 5
+			ON CONFLICT (metric, quarter, dimensions, shard) DO UPDATE SET n = rollups.n + excluded.n`},
+		{analytics, `INSERT INTO @.lives (license, customer, device, from_, own_end, cut_at, dimensions, number)
+			SELECT license || '-' || k, customer || '-' || k, device || '-' || k, from_ + k * 25200000000, own_end + k * 25200000000, cut_at + k * 25200000000, dimensions, number
+			FROM @.lives, generate_series(1, $1::bigint) k`},
+		{timeline, `INSERT INTO @.events (stream, seq, recorded_at, entry, shard, place, decision, command, correlation, type, actor, role, device, title, license, packed)
+			SELECT stream || '-' || k, seq, recorded_at + k * 25200000000, entry, shard, place, decision # (k << 40), command # (k << 40), correlation # (k << 40),
+				type, actor, role, device, title, license, packed
+			FROM @.events, generate_series(1, $1::bigint) k`},
+	} {
+		conn, err := db.write.Acquire(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, err = conn.Exec(b.Context(), "SET statement_timeout = 0")
+		if err == nil {
+			_, err = conn.Exec(b.Context(), c.s.in(c.text), copies)
+		}
+		conn.Release()
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 // explain prints the plans of what a question asks the server.
 func explain(b *testing.B, db *DB, ask func(context.Context) error) {
 	b.Helper()
 	db.config.asked = func(text string, args []any) {
-		rows, err := db.read.Query(b.Context(), "EXPLAIN (ANALYZE, BUFFERS, COSTS OFF) "+text, args...)
+		rows, err := db.read.Query(b.Context(), "EXPLAIN (ANALYSE, BUFFERS, COSTS OFF) "+text, args...)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -136,8 +135,8 @@ func (db *DB) Check(ctx context.Context) error {
 	return nil
 }
 
-// quoted is a schema's name in SQL.
-func quoted(schema string) string { return pgx.Identifier{schema}.Sanitize() }
+// quoted is a schema's name in SQL. Names are made of a prefix that Validate let through, and of ours.
+func quoted(schema string) string { return `"` + schema + `"` }
 
 // in puts the schema into a text in which @. stands for it.
 func in(schema, text string) string { return strings.ReplaceAll(text, "@.", quoted(schema)+".") }

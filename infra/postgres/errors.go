@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/puddle/v2"
 
 	"carryon/projector"
 	"carryon/query"
@@ -43,9 +44,9 @@ func storeError(err error) error {
 	return err
 }
 
-// isTransientCode goes by the classes of SQLSTATE: connection, transaction rollback (serialization, deadlock), out of
-// resources, not in the right state (locks), operator (time-outs, shutdown), system and internal errors; and a server
-// that has become a standby, or a transaction that the server has ended for being idle.
+// isTransientCode goes by the classes of SQLSTATE: connection, conflict with another transaction (deadlocks among them),
+// out of resources, not in the right state (locks), operator (time-outs, shutdown), system and internal errors; and a
+// server that has become a standby, or that has ended a transaction for being idle.
 func isTransientCode(code string) bool {
 	switch code {
 	case "25006", "25P03", "28000", "28P01", "3D000":
@@ -67,7 +68,7 @@ func connectionLost(err error) bool {
 		return true
 	}
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || pgconn.SafeToRetry(err) ||
-		errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "conn closed") || strings.Contains(err.Error(), "closed pool")
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, puddle.ErrClosedPool)
 }
 
 // readError says what a failure is to the query side.
