@@ -168,3 +168,14 @@ func (f *fixture) applied(shard int) uint64 {
 	checkpoints, _ := f.store.Checkpoints(context.Background())
 	return checkpoints[shard].Index
 }
+
+// setBack forgets all entries of a shard behind an index, as a store does that is restored from an older copy.
+func (j *journal) setBack(shard int, index uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.entries[shard] = j.entries[shard][:index]
+	j.derived[shard] = index
+	for stream, events := range j.history {
+		j.history[stream] = slices.DeleteFunc(events, func(e domain.Event) bool { return e.Position.Shard == shard && e.Position.Index > index })
+	}
+}
