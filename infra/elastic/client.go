@@ -28,6 +28,7 @@ type Client struct {
 	cfg      Config
 	inFlight chan struct{} // holds a token for each bulk request under way
 	idle     interface{ CloseIdleConnections() }
+	prepared sync.Map // names of models whose template and control index are there
 }
 
 // Open makes a client of valid settings.
@@ -81,6 +82,11 @@ func (c *Client) Ready(ctx context.Context) error {
 		return fmt.Errorf("elasticsearch: some of the indices can't be read: %w", query.ErrUnavailable)
 	}
 	return nil
+}
+
+// started waits until an index can be read and written.
+func (c *Client) started(ctx context.Context, index string) error {
+	return c.call(ctx, http.MethodGet, "/_cluster/health/"+index+"?wait_for_status=yellow&timeout=10s", nil, nil)
 }
 
 // authorized says who asks.

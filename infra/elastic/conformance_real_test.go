@@ -19,7 +19,7 @@ import (
 	"carryon/query"
 )
 
-func TestSearchPassesTheReadModelSuite(t *testing.T) {
+func TestStoresPassTheReadModelSuite(t *testing.T) {
 	t.Parallel()
 	conformance.ReadModel(t, openAll)
 }

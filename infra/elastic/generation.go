@@ -78,6 +78,9 @@ func (g Generations) failed(what string, err error) error {
 
 // prepare makes the template, which indices are made from, and the index that says which of them is read.
 func (g Generations) prepare(ctx context.Context) error {
+	if _, is := g.c.prepared.Load(g.name); is {
+		return nil
+	}
 	if err := g.putTemplate(ctx); err != nil {
 		return err
 	}
@@ -85,10 +88,14 @@ func (g Generations) prepare(ctx context.Context) error {
 		"settings": map[string]any{"number_of_shards": 1, "number_of_replicas": *g.c.cfg.Replicas},
 		"mappings": map[string]any{"dynamic": "strict", "properties": map[string]any{"state": map[string]any{"type": "object", "enabled": false}}},
 	}, nil)
-	if says(err, indexIsThere) {
-		return nil
+	if err != nil && !says(err, indexIsThere) {
+		return err
 	}
-	return err
+	if err := g.c.started(ctx, g.control()); err != nil { // somebody may be making it in this moment
+		return err
+	}
+	g.c.prepared.Store(g.name, true)
+	return nil
 }
 
 // putTemplate makes the template or brings it up to date. Indices are never made by being written to: a generation that

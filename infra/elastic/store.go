@@ -86,8 +86,7 @@ func (s *store) prepare(ctx context.Context) error {
 	} else if err := s.c.call(ctx, http.MethodGet, "/"+s.index+"?filter_path=*.settings.index.uuid", nil, nil); err != nil {
 		return err
 	}
-	// Nothing is taken from an index before it can take something.
-	if err := s.c.call(ctx, http.MethodGet, "/_cluster/health/"+s.index+"?wait_for_status=yellow&timeout=10s", nil, nil); err != nil {
+	if err := s.c.started(ctx, s.index); err != nil {
 		return err
 	}
 	if current == s.generation {
