@@ -70,7 +70,9 @@ func (w *model) Moves() int {
 	for who, c := range w.clients {
 		if c.waiting == nil && c.current() != nil {
 			for n := range w.writers {
-				w.add(clientGives, who, n, none)
+				if !w.pinned || n == who%len(w.writers) {
+					w.add(clientGives, who, n, none)
+				}
 			}
 		}
 	}

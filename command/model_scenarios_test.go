@@ -72,7 +72,7 @@ var scenarios = []scenario{
 		config:  func(c *command.WriterConfig) { c.SnapshotEvery, c.RecentBytes, c.CacheBytes, c.HotBytes = 1, 1, 1, 1 },
 	},
 	{
-		name: "derived by another writer", writers: 2, budget: 0, slow: true,
+		name: "derived by another writer", writers: 2, budget: 1, slow: true, pinned: true,
 		clients: [][]act{{one(0)}, {one(0)}},
 		faults:  callFails,
 		config:  func(c *command.WriterConfig) { c.RecentBytes = 1 },
@@ -131,7 +131,7 @@ var scenarios = []scenario{
 		faults:  logForgets,
 	},
 	{
-		name: "a consumer of a log that forgets", writers: 2, consumers: 1, budget: 1,
+		name: "a consumer of a log that forgets", writers: 2, consumers: 1, budget: 1, pinned: true,
 		clients: [][]act{{one(0)}, {one(1), one(1)}},
 		faults:  logForgets,
 	},

@@ -41,6 +41,7 @@ type scenario struct {
 	clients   [][]act
 	faults    fault  // those that may happen
 	budget    int    // how many of them
+	pinned    bool   // each client stays with one writer
 	forwards  bool   // a writer may hand commands over to another
 	operator  bool   // retries parked streams
 	hints     bool   // messages are bare indexes
