@@ -63,7 +63,7 @@ func OpenCustomers(ctx context.Context, path string, pseudonyms query.Pseudonyms
 
 func (s *Customers) checkPseudonyms(ctx context.Context) error {
 	var stored string
-	sample := PseudonymSample(s.pseudonyms)
+	sample := s.pseudonyms.Customer("") // what the key makes of nothing
 	found, err := s.one(ctx, "SELECT sample FROM pseudonyms", nil, &stored)
 	switch {
 	case err != nil:

@@ -13,8 +13,8 @@ import (
 	"carryon/projector"
 )
 
-// The models are written in the SQL that SQLite and PostgreSQL share; where they differ, an engine translates (see
-// Translate of the packages). So both profiles run the same statements, and pass the same suite.
+// The models are written over an engine: what they need of a database, and no more. So what a model means stands apart
+// from how its file is opened, locked and cached.
 
 // Engine is a database that holds the tables of one generation of one model.
 type Engine interface {
@@ -56,13 +56,10 @@ type Schema struct {
 
 // file is one generation of one model.
 type file struct {
-	*sqliteFile // nil: another engine
+	*sqliteFile
 	model       string
 	engine      Engine
 }
-
-// over is a model over another engine than SQLite.
-func over(model string, e Engine) *file { return &file{model: model, engine: e} }
 
 // Close waits for a transaction that is under way to end. Closing again does nothing.
 func (f *file) Close() error { return f.engine.Close() }
