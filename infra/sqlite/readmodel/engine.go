@@ -57,8 +57,8 @@ type Schema struct {
 // file is one generation of one model.
 type file struct {
 	*sqliteFile
-	model       string
-	engine      Engine
+	model  string
+	engine Engine
 }
 
 // Close waits for a transaction that is under way to end. Closing again does nothing.
