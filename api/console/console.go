@@ -75,6 +75,10 @@ func (c *Console) routes(g *web.Gateway) {
 		{"GET", "/search/export", (*visit).searchExport},
 		{"GET", "/pseudonyms/{pseudonym}", (*visit).pseudonym},
 		{"POST", "/pseudonyms/{pseudonym}", (*visit).resolve},
+		{"GET", "/analytics", (*visit).analytics},
+		{"GET", "/analytics/export", (*visit).analyticsExport},
+		{"GET", "/operations", (*visit).operations},
+		{"POST", "/operations/{name}/retry", (*visit).retry},
 	} {
 		g.Page(p.method, p.pattern, c.visited(p.show))
 	}

@@ -1,0 +1,288 @@
+package console
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"carryon/query"
+)
+
+// Analytics: how many, over time, by up to three dimensions; a chart, and behind it the table with the same numbers. The
+// refusal rate is refusals among everything that was decided: refusals ÷ (refusals + downloads + renewals).
+
+type analyticsView struct {
+	Form     analyticsForm
+	Metrics  []string
+	Groups   []string
+	Answer   query.AnalyticsAnswer
+	Rows     []groupRow
+	Chart    string // JSON for what draws it; empty: nothing to draw
+	Rate     string // refusal rate, with its change; only of refusals
+	RateWas  string
+	Rates    string // JSON of the rate over time
+	Before   string // the change against the range before
+	Exports  []exportLink
+	Filtered []chip
+	Format   string // of times
+}
+
+type analyticsForm struct {
+	Metric, Interval, TZ, Measure, Compare, From, To, Top string
+	By                                                    []string // three
+}
+
+type groupRow struct {
+	query.Group
+	Name   string
+	Colour int // of the chart; -1: not drawn
+	Change string
+}
+
+// chart is what the browser draws.
+type chart struct {
+	Times    []int64  `json:"times"` // seconds
+	Series   []series `json:"series"`
+	TZ       string   `json:"tz"`
+	Interval string   `json:"interval"`
+	Percent  bool     `json:"percent,omitempty"`
+}
+
+type series struct {
+	Name   string `json:"name"`
+	Values []any  `json:"values"`
+	Dash   bool   `json:"dash,omitempty"`
+}
+
+const seriesDrawn = 8
+
+func (v *visit) analyticsAsked() (analyticsForm, url.Values) {
+	q := v.r.URL.Query()
+	f := analyticsForm{
+		Metric: cmp.Or(q.Get("metric"), "downloads"), Interval: cmp.Or(q.Get("interval"), "day"), TZ: cmp.Or(strings.TrimSpace(q.Get("tz")), "UTC"),
+		Measure: cmp.Or(q.Get("measure"), "count"), Compare: q.Get("compare"), From: q.Get("from"), To: q.Get("to"), Top: cmp.Or(q.Get("top"), "8"),
+	}
+	for _, by := range q["group_by"] {
+		if by != "" && !slices.Contains(f.By, by) {
+			f.By = append(f.By, by)
+		}
+	}
+	asked := url.Values{"interval": {f.Interval}, "tz": {f.TZ}, "measure": {f.Measure}, "top": {f.Top}}
+	if len(f.By) > 0 {
+		asked["group_by"] = slices.Clone(f.By)
+	}
+	if f.Compare != "" {
+		asked.Set("compare", f.Compare)
+	}
+	zone, err := time.LoadLocation(f.TZ)
+	if err != nil {
+		zone = time.UTC // the API names the mistake
+	}
+	for _, name := range []string{"from", "to"} {
+		if at, err := time.ParseInLocation(time.DateOnly, q.Get(name), zone); err == nil {
+			if name == "to" {
+				at = at.AddDate(0, 0, 1)
+			}
+			asked.Set(name, iso(at))
+		}
+	}
+	for _, field := range filterFields() {
+		for _, value := range q[field] {
+			if value = strings.TrimSpace(value); value != "" && field != "type" && field != "case" {
+				asked.Add(field, value)
+			}
+		}
+	}
+	for len(f.By) < query.MaxGroupBy {
+		f.By = append(f.By, "")
+	}
+	return f, asked
+}
+
+func (v *visit) analytics() error {
+	form, asked := v.analyticsAsked()
+	answer, err := get[query.AnalyticsAnswer](v, path("/v1/analytics/", form.Metric), asked)
+	if err != nil {
+		return err
+	}
+	view := analyticsView{
+		Form: form, Metrics: []string{"downloads", "renewals", "plays", "denials", "active"}, Groups: query.DimensionNames(), Answer: answer, Format: timeFormat(answer.Interval),
+	}
+	view.rows()
+	if view.Chart, err = view.draw(); err != nil {
+		return err
+	}
+	if answer.Previous != nil {
+		view.Before = changed(answer.Total, answer.Previous.Total)
+	}
+	if form.Metric == "denials" && form.Measure == "count" {
+		if err := v.rate(&view, asked); err != nil {
+			return err
+		}
+	}
+	for _, format := range []string{"csv", "ndjson", "parquet"} {
+		q := clone(v.r.URL.Query())
+		q.Set("format", format)
+		view.Exports = append(view.Exports, exportLink{strings.ToUpper(format), "/analytics/export?" + q.Encode()})
+	}
+	for _, field := range filterFields() {
+		for _, value := range asked[field] {
+			view.Filtered = append(view.Filtered, chip{field, value, fieldWords(field) + ": " + valueWords(field, value), "/analytics?" + without(v.r.URL.Query(), field, value).Encode()})
+		}
+	}
+	return v.show("analytics", frame{Title: "Analytics", Section: "analytics", Charts: true}, view)
+}
+
+func timeFormat(interval string) string {
+	switch interval {
+	case query.IntervalHour:
+		return "2 Jan 15:04"
+	case query.IntervalMonth:
+		return "Jan 2006"
+	}
+	return "2 Jan 2006"
+}
+
+func (a *analyticsView) rows() {
+	for i, g := range a.Answer.Groups {
+		row := groupRow{Group: g, Name: a.name(g.Key), Colour: -1}
+		if i < seriesDrawn {
+			row.Colour = i
+		}
+		if g.Previous != nil {
+			row.Change = changed(g.Total, *g.Previous)
+		}
+		a.Rows = append(a.Rows, row)
+	}
+}
+
+func (a *analyticsView) name(key []string) string {
+	if len(key) == 0 {
+		return "all"
+	}
+	words := make([]string, len(key))
+	for i, value := range key {
+		words[i] = "(none)"
+		if value != "" {
+			words[i] = valueWords(a.Form.By[i], value)
+		}
+	}
+	return strings.Join(words, " · ")
+}
+
+// draw makes the chart: without an interval there is nothing over time.
+func (a *analyticsView) draw() (string, error) {
+	if len(a.Answer.Times) < 2 {
+		return "", nil
+	}
+	c := a.chart()
+	for _, row := range a.Rows[:min(len(a.Rows), seriesDrawn)] {
+		s := series{Name: row.Name}
+		for _, n := range row.Values {
+			s.Values = append(s.Values, n)
+		}
+		c.Series = append(c.Series, s)
+	}
+	if len(c.Series) == 0 {
+		return "", nil
+	}
+	return written(c)
+}
+
+func (a *analyticsView) chart() chart {
+	c := chart{TZ: a.Answer.TZ, Interval: a.Answer.Interval}
+	for _, at := range a.Answer.Times {
+		c.Times = append(c.Times, at.Unix())
+	}
+	return c
+}
+
+func written(c chart) (string, error) {
+	raw, err := json.Marshal(c)
+	if err != nil {
+		return "", fmt.Errorf("writing a chart: %w", err)
+	}
+	return string(raw), nil
+}
+
+// rate tells how much of what was decided was refused, over the same events without the groups.
+func (v *visit) rate(view *analyticsView, asked url.Values) error {
+	q := clone(asked)
+	q.Del("group_by")
+	q.Del("code") // grants have none
+	decided := map[string]query.AnalyticsAnswer{}
+	for _, metric := range []string{"denials", "downloads", "renewals"} {
+		answer, err := get[query.AnalyticsAnswer](v, path("/v1/analytics/", metric), q)
+		if err != nil {
+			return err
+		}
+		decided[metric] = answer
+	}
+	all := decided["denials"].Total + decided["downloads"].Total + decided["renewals"].Total
+	view.Rate = percent(decided["denials"].Total, all)
+	if before := decided["denials"].Previous; before != nil {
+		view.RateWas = percent(before.Total, before.Total+decided["downloads"].Previous.Total+decided["renewals"].Previous.Total)
+	}
+	c := view.chart()
+	c.Percent = true
+	s := series{Name: "refusal rate"}
+	for i := range c.Times {
+		refused := at(decided["denials"], i)
+		sum := refused + at(decided["downloads"], i) + at(decided["renewals"], i)
+		if sum == 0 {
+			s.Values = append(s.Values, nil)
+		} else {
+			s.Values = append(s.Values, 100*float64(refused)/float64(sum))
+		}
+	}
+	if c.Series = []series{s}; len(c.Times) > 1 {
+		var err error
+		view.Rates, err = written(c)
+		return err
+	}
+	return nil
+}
+
+func at(a query.AnalyticsAnswer, i int) int64 {
+	if len(a.Groups) == 0 || i >= len(a.Groups[0].Values) {
+		return 0
+	}
+	return a.Groups[0].Values[i]
+}
+
+func changed(now, before int64) string {
+	if before == 0 {
+		return "none before"
+	}
+	d := 100 * float64(now-before) / float64(before)
+	return strings.Replace(fmt.Sprintf("%+.1f %%", d), "-", "−", 1)
+}
+
+// analyticsExport writes the numbers of the page, a row for each group and interval.
+func (v *visit) analyticsExport() error {
+	form, asked := v.analyticsAsked()
+	answer, err := get[query.AnalyticsAnswer](v, path("/v1/analytics/", form.Metric), asked)
+	if err != nil {
+		return err
+	}
+	by := slices.DeleteFunc(slices.Clone(form.By), func(s string) bool { return s == "" })
+	table := query.Exported{Columns: append([]string{"metric", "measure", "from"}, append(by, "value")...)}
+	table.Rows = func(yield func(query.Row, error) bool) {
+		for _, g := range answer.Groups {
+			for i, n := range g.Values {
+				row := query.Row{answer.Metric, answer.Measure, answer.Times[i]}
+				for _, key := range g.Key {
+					row = append(row, orNil(key))
+				}
+				if !yield(append(row, n), nil) {
+					return
+				}
+			}
+		}
+	}
+	return v.export(table, form.Metric)
+}

@@ -1,0 +1,118 @@
+package console
+
+import (
+	"cmp"
+	"encoding/json"
+	"net/http"
+	"net/url"
+
+	"carryon/api/web"
+	"carryon/query"
+)
+
+// Operations: how far the read models are, what waits and may be tried again, what the process depends on, and which
+// versions it decides and answers with.
+
+type operationsView struct {
+	Models       []modelView
+	Health       health
+	Policy       query.PolicyVersionAnswer
+	DeviceTypes  int
+	Catalogue    string
+	Titles       int
+	Retried      string
+	RetriedWords string
+}
+
+type modelView struct {
+	query.Projection
+	Lag     float64 // of the shard that is furthest behind
+	Entries uint64
+	Stopped string
+	Streams []query.ParkedStream
+}
+
+type health struct {
+	Status string `json:"status"`
+	Reason string `json:"reason"`
+	Checks []struct {
+		Name     string `json:"name"`
+		OK       bool   `json:"ok"`
+		Optional bool   `json:"optional"`
+		Costs    string `json:"costs"`
+		TookMS   int64  `json:"took_ms"`
+	} `json:"checks"`
+}
+
+func (v *visit) operations() error {
+	q := v.r.URL.Query()
+	view := operationsView{Retried: q.Get("retried"), RetriedWords: q.Get("flows")}
+	answer, err := get[query.ListProjectionsAnswer](v, "/v1/projections", nil)
+	if err != nil {
+		return err
+	}
+	for _, p := range answer.Projections {
+		m := modelView{Projection: p}
+		for _, s := range p.Shards {
+			m.Lag, m.Entries, m.Stopped = max(m.Lag, s.LagSeconds), m.Entries+s.LagEntries, cmp.Or(m.Stopped, s.Stopped)
+		}
+		if p.Parked > 0 && (frame{Who: v.who}).Operator() {
+			parked, err := get[query.ListParkedAnswer](v, path("/v1/projections/", p.Name, "/parked"), nil)
+			if err != nil {
+				return err
+			}
+			m.Streams = parked.Parked
+		}
+		view.Models = append(view.Models, m)
+	}
+	if view.Health, err = v.health(); err != nil {
+		return err
+	}
+	if view.Policy, err = get[query.PolicyVersionAnswer](v, "/v1/policies/default/versions/current", nil); err != nil {
+		return err
+	}
+	types, err := get[query.DeviceTypesAnswer](v, "/v1/device-types", nil)
+	if err != nil {
+		return err
+	}
+	titles, err := get[query.TitlesAnswer](v, "/v1/titles", url.Values{"limit": {"1"}})
+	if err != nil {
+		return err
+	}
+	view.DeviceTypes, view.Catalogue, view.Titles = types.Version, titles.Catalogue, titles.Total
+	return v.show("operations", frame{Title: "Operations", Section: "operations"}, view)
+}
+
+// health asks as a load balancer does: an answer that is not good is an answer, too.
+func (v *visit) health() (health, error) {
+	var h health
+	r, err := http.NewRequestWithContext(v.r.Context(), http.MethodGet, "http://console.invalid/readyz", nil)
+	if err != nil {
+		return h, web.New(web.Internal, "").Because(err)
+	}
+	response, err := v.console.o.Queries.RoundTrip(r)
+	if err != nil {
+		return h, web.New(web.Unavailable, "the health of the process can't be read").Because(err)
+	}
+	defer response.Body.Close()
+	if err := json.NewDecoder(response.Body).Decode(&h); err != nil {
+		return h, web.New(web.Unavailable, "the health of the process can't be read").Because(err)
+	}
+	return h, nil
+}
+
+// retry lets a parked stream flow again.
+func (v *visit) retry() error {
+	stream := v.r.PostForm.Get("stream")
+	done, err := ask[query.RetryParkedAnswer](v, v.console.o.Queries, request{
+		method: http.MethodPost, path: path("/v1/projections/", v.r.PathValue("name"), "/parked/", stream, "/retry"),
+	})
+	if err != nil {
+		return err
+	}
+	words := "stays"
+	if done.Flows {
+		words = "flows"
+	}
+	return v.back("/operations?" + url.Values{"retried": {stream}, "flows": {words}}.Encode())
+}
