@@ -21,7 +21,7 @@ func (accessExportCommand) Help() string {
 
 // Run writes the document.
 func (a accessExportCommand) Run(r *run) (err error) {
-	system, err := r.open(OpenOptions{})
+	system, err := r.openKept(OpenOptions{})
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,7 @@ func (b backtestCommand) Run(r *run) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", errUsage, b.Policy, err)
 	}
-	system, err := r.open(OpenOptions{})
+	system, err := r.openKept(OpenOptions{})
 	if err != nil {
 		return err
 	}

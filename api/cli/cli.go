@@ -13,6 +13,8 @@ import (
 	"github.com/alecthomas/kong"
 
 	"carryon/api/config"
+	"carryon/command"
+	"carryon/domain"
 )
 
 // Streams are what a command reads and writes.
@@ -175,13 +177,20 @@ func Main(ctx context.Context, args []string, wiring Wiring, s Streams) int {
 	case errors.Is(err, ErrFound):
 		fmt.Fprintln(s.Err, "carryon:", err)
 		return ExitFound
-	case errors.Is(err, errUsage):
+	case errors.Is(err, errUsage), isOfInput(err):
 		fmt.Fprintln(s.Err, "carryon:", strings.TrimPrefix(err.Error(), errUsage.Error()+": "))
 		return ExitUsage
 	default:
 		fmt.Fprintln(s.Err, "carryon:", err)
 		return ExitFail
 	}
+}
+
+// isOfInput tells whether an error names a field of what was asked.
+func isOfInput(err error) bool {
+	_, many := errors.AsType[command.FieldErrors](err)
+	_, one := errors.AsType[*domain.FieldError](err)
+	return many || one
 }
 
 func indent(text string) string { return "  " + strings.ReplaceAll(text, "\n", "\n  ") }

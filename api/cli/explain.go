@@ -28,7 +28,7 @@ func (e explainCommand) Run(r *run) error {
 	if (e.Decision == "") == (e.Title == "") {
 		return fmt.Errorf("%w: give --title and --device, or --decision", errUsage)
 	}
-	system, err := r.open(OpenOptions{})
+	system, err := r.openKept(OpenOptions{})
 	if err != nil {
 		return err
 	}

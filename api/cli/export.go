@@ -32,7 +32,7 @@ func (exportCommand) Help() string {
 
 // Run writes the table.
 func (e exportCommand) Run(r *run) (err error) {
-	system, err := r.open(OpenOptions{})
+	system, err := r.openKept(OpenOptions{})
 	if err != nil {
 		return err
 	}

@@ -4,6 +4,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+
+	"carryon/api/config"
 )
 
 type serveCommand struct{}
@@ -36,6 +39,17 @@ func (r *run) open(o OpenOptions) (System, error) {
 		o.Logger.Warn("the server can be reached from other machines, without TLS of its own: put a proxy with TLS before it", "listen", r.config.Listen)
 	}
 	return r.wiring.Open(r.ctx, r.config, o)
+}
+
+// openKept opens what is there: a command that only reads must not make an empty history of a folder that was mistyped,
+// and then find it in order.
+func (r *run) openKept(o OpenOptions) (System, error) {
+	if r.config.Profile == config.ProfileEmbedded {
+		if _, err := os.Stat(r.config.Data); err != nil {
+			return nil, fmt.Errorf("%w: there is no data folder %s (see --data)", errUsage, r.config.Data)
+		}
+	}
+	return r.open(o)
 }
 
 // close ends the system within the shutdown time, also when the command's own context is over.

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -108,6 +110,10 @@ func (s simulateCommand) check() error {
 	wrong(s.Burst < 1 || s.Burst > 1000, "--burst is outside 1 to 1000")
 	wrong(s.Repeats < 0 || s.Repeats > 1, "--repeats is outside 0 to 1")
 	wrong(s.Patience < 0 || s.Patience > 100, "--patience is outside 0 to 100")
+	for _, base := range slices.Concat(s.URL, []string{s.QueryURL}) {
+		u, err := url.Parse(base)
+		wrong(base != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == ""), fmt.Sprintf("%q is no URL as in http://127.0.0.1:8080", base))
+	}
 	if s.Prefix != "" {
 		if err := domain.CheckID("--prefix", s.Prefix); err != nil {
 			problems = append(problems, fmt.Errorf("%w: %w", errUsage, err))

@@ -28,7 +28,7 @@ func (v verifyCommand) Run(r *run) error {
 	if v.Sample < 0 {
 		return fmt.Errorf("%w: --sample is negative", errUsage)
 	}
-	system, err := r.open(OpenOptions{})
+	system, err := r.openKept(OpenOptions{OnlyReads: true})
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,8 @@ type Wiring struct {
 type OpenOptions struct {
 	Logger *slog.Logger
 	Clock  command.Clock // nil: the real one
+	// OnlyReads leaves out what decides, so that a damaged log can be opened, too. Commands answers nil then.
+	OnlyReads bool
 }
 
 // System is a wired profile.

@@ -137,7 +137,7 @@ func open(ctx context.Context, c *config.Config, o cli.OpenOptions, out outside)
 		return nil, err
 	}
 	s.books = command.NewBooks(s.log, s.log, command.DomainFolding(), s.layout.customerShards)
-	if s.has(command.RoleCommand) {
+	if s.has(command.RoleCommand) && !o.OnlyReads {
 		if err := s.openCommands(ctx); err != nil {
 			return nil, err
 		}
