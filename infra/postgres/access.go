@@ -25,7 +25,7 @@ func (l *AccessLog) Record(ctx context.Context, a query.Access) error {
 	if err := l.db.Prepare(ctx); err != nil {
 		return err
 	}
-	_, err := l.db.write.Exec(ctx, in(l.db.config.Prefix, "INSERT INTO @.accesses (at, actor, role, customer, what, reason, request) VALUES ($1, $2, $3, $4, $5, $6, $7)"),
+	_, err := l.db.aside.Exec(ctx, in(l.db.config.Prefix, "INSERT INTO @.accesses (at, actor, role, customer, what, reason, request) VALUES ($1, $2, $3, $4, $5, $6, $7)"),
 		micros(a.At), a.Actor.ID, string(a.Actor.Role), a.Customer, a.What, storable(a.Reason), storable(a.RequestID))
 	if err != nil {
 		return fmt.Errorf("write the access log: %w", readError(err))

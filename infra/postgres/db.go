@@ -12,12 +12,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
-// DB is a process's way to the database: connections that write, and connections that only read, so that a flood of
-// questions never keeps the projectors waiting.
+// DB is a process's way to the database: connections of the projectors, connections that only read, so that a flood of
+// questions never keeps the projectors waiting, and two aside for what is short and must not wait behind either, as a
+// record in the access log.
 type DB struct {
 	config Config
 	write  *pgxpool.Pool
 	read   *pgxpool.Pool
+	aside  *pgxpool.Pool
 
 	prepared  atomic.Bool
 	preparing chan struct{} // holds a token while somebody prepares
@@ -69,17 +71,23 @@ func (db *DB) Prepare(ctx context.Context) error {
 func (db *DB) connect() error {
 	ctx := context.Background() // nothing is dialled here
 	c := db.config
-	w, err := c.pool("writer", c.WriteConnections, map[string]string{
+	writing := map[string]string{
 		"idle_in_transaction_session_timeout": millis(c.HoldTimeout),
 		"statement_timeout":                   millis(c.WriteTimeout),
 		"default_transaction_read_only":       "off",
-	})
+	}
+	w, err := c.pool("writer", c.WriteConnections, writing)
+	if err != nil {
+		return err
+	}
+	a, err := c.pool("aside", asideConnections, writing)
 	if err != nil {
 		return err
 	}
 	r, err := c.pool("reader", c.ReadConnections, map[string]string{
 		"statement_timeout":             millis(c.ReadTimeout),
 		"default_transaction_read_only": "on",
+		"work_mem":                      "32MB", // counts over a year sort some ten megabytes; the default would spill them to disk
 	})
 	if err != nil {
 		return err
@@ -87,9 +95,14 @@ func (db *DB) connect() error {
 	if db.write, err = pgxpool.NewWithConfig(ctx, w); err != nil {
 		return err
 	}
+	if db.aside, err = pgxpool.NewWithConfig(ctx, a); err != nil {
+		return err
+	}
 	db.read, err = pgxpool.NewWithConfig(ctx, r)
 	return err
 }
+
+const asideConnections = 2
 
 // oldestServer has what is relied on; older ones are no longer maintained by much.
 const oldestServer = 150000
@@ -111,11 +124,10 @@ func (db *DB) checkServer(ctx context.Context) error {
 
 // Close waits for transactions that are under way to end.
 func (db *DB) Close() {
-	if db.write != nil {
-		db.write.Close()
-	}
-	if db.read != nil {
-		db.read.Close()
+	for _, pool := range []*pgxpool.Pool{db.write, db.read, db.aside} {
+		if pool != nil {
+			pool.Close()
+		}
 	}
 }
 
@@ -125,7 +137,7 @@ func (db *DB) Check(ctx context.Context) error {
 		return err
 	}
 	var recovering, readOnly bool
-	err := db.write.QueryRow(ctx, "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::bool").Scan(&recovering, &readOnly)
+	err := db.aside.QueryRow(ctx, "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')::bool").Scan(&recovering, &readOnly)
 	switch {
 	case err != nil:
 		return fmt.Errorf("postgres does not answer: %w", err)

@@ -76,7 +76,7 @@ func (g Generations) Create(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	var n int
-	err := pgx.BeginFunc(ctx, g.db.write, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, g.db.aside, func(tx pgx.Tx) error {
 		if err := g.lock(ctx, tx); err != nil {
 			return err
 		}
@@ -98,7 +98,7 @@ func (g Generations) lock(ctx context.Context, tx pgx.Tx) error {
 
 // register notes a generation that is opened.
 func (g Generations) register(ctx context.Context, generation int) error {
-	_, err := g.db.write.Exec(ctx, g.in("INSERT INTO @.generations (model, generation) VALUES ($1, $2) ON CONFLICT DO NOTHING"), g.model, generation)
+	_, err := g.db.aside.Exec(ctx, g.in("INSERT INTO @.generations (model, generation) VALUES ($1, $2) ON CONFLICT DO NOTHING"), g.model, generation)
 	return err
 }
 
@@ -108,7 +108,7 @@ func (g Generations) PromoteFrom(ctx context.Context, from, generation int) (boo
 		return false, err
 	}
 	promoted := false
-	err := pgx.BeginFunc(ctx, g.db.write, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, g.db.aside, func(tx pgx.Tx) error {
 		if err := g.lock(ctx, tx); err != nil {
 			return err
 		}
@@ -133,7 +133,7 @@ func (g Generations) Drop(ctx context.Context, generation int) error {
 	if err := g.db.Prepare(ctx); err != nil {
 		return err
 	}
-	err := pgx.BeginFunc(ctx, g.db.write, func(tx pgx.Tx) error {
+	err := pgx.BeginFunc(ctx, g.db.aside, func(tx pgx.Tx) error {
 		if err := g.lock(ctx, tx); err != nil {
 			return err
 		}
@@ -164,7 +164,7 @@ func (g Generations) Claim(ctx context.Context) (release func(), err error) {
 	if err := g.db.Prepare(ctx); err != nil {
 		return nil, err
 	}
-	pooled, err := g.db.write.Acquire(ctx)
+	pooled, err := g.db.aside.Acquire(ctx)
 	if err != nil {
 		return nil, g.failed("claim the rebuild", err)
 	}

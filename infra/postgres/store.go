@@ -99,11 +99,11 @@ func (s *store) isMade() bool {
 func (s *store) Close() error { return nil }
 
 func (s *store) checkKey(ctx context.Context) error {
-	if _, err := s.db.write.Exec(ctx, s.in("INSERT INTO @.made_with (what, value) VALUES ('key', $1) ON CONFLICT DO NOTHING"), s.design.key); err != nil {
+	if _, err := s.db.aside.Exec(ctx, s.in("INSERT INTO @.made_with (what, value) VALUES ('key', $1) ON CONFLICT DO NOTHING"), s.design.key); err != nil {
 		return err
 	}
 	var stored string
-	if err := s.db.write.QueryRow(ctx, s.in("SELECT value FROM @.made_with WHERE what = 'key'")).Scan(&stored); err != nil {
+	if err := s.db.aside.QueryRow(ctx, s.in("SELECT value FROM @.made_with WHERE what = 'key'")).Scan(&stored); err != nil {
 		return err
 	}
 	if stored != s.design.key {
@@ -223,10 +223,10 @@ func (s *store) isKnown(shard int) bool {
 	return s.known[shard]
 }
 
-func (s *store) know(shard int) {
+func (s *store) know(shard int, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.known[shard] = true
+	s.known[shard] = known
 }
 
 // eagerFor is how many transactions of a shard send each write at once, after the server refused one at the end of a

@@ -69,22 +69,22 @@ func TestATransactionWhoseBackendIsKilledLeavesNothing(t *testing.T) {
 	db := testDB(t, testConfig(t))
 	s := openSuite(t, db)
 	for _, flushed := range []bool{false, true} {
-		tx := mustBegin(t, s.begin, 1)
-		tx.set(t, "a", 1)
+		held := s.beginEventually(t, 1) // a backend takes a moment to die
+		held.set(t, "a", 1)
 		if flushed {
-			if err := tx.flush(t.Context()); err != nil {
+			if err := held.flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 		}
-		db.process(t).exec(t, "SELECT pg_terminate_backend($1)", tx.conn.Conn().PgConn().PID())
-		if err := tx.Commit(t.Context(), checkpoint(1)); !errors.Is(err, projector.ErrTransient) {
+		db.process(t).exec(t, "SELECT pg_terminate_backend($1)", held.conn.Conn().PgConn().PID())
+		if err := held.Commit(t.Context(), checkpoint(1)); !errors.Is(err, projector.ErrTransient) {
 			t.Errorf("flushed %t: the commit says %v", flushed, err)
 		}
 		s.holds(t, 1, 0)
 	}
-	tx := mustBegin(t, s.begin, 1)
-	tx.set(t, "a", 1)
-	if err := tx.Commit(t.Context(), checkpoint(1)); err != nil {
+	held := s.beginEventually(t, 1)
+	held.set(t, "a", 1)
+	if err := held.Commit(t.Context(), checkpoint(1)); err != nil {
 		t.Fatal(err)
 	}
 	s.holds(t, 1, 1, "a")
@@ -184,15 +184,17 @@ func TestAShardThatIsWorkedOnIsElsewhereForOthers(t *testing.T) {
 	t.Parallel()
 	db := testDB(t, testConfig(t))
 	one, other := openSuite(t, db), openSuite(t, db.process(t))
-	tx := mustBegin(t, one.begin, 1)
+	held := mustBegin(t, one.begin, 1)
 	for name, s := range map[string]*store{"the same process": one, "another process": other} {
 		if _, err := s.begin(t.Context(), 1); !errors.Is(err, projector.ErrElsewhere) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	mustBegin(t, other.begin, 2).Rollback() // another shard
-	tx.Rollback()
+	held.Rollback()
 	mustBegin(t, other.begin, 1).Rollback()
+	db.exec(t, one.in("DELETE FROM @.checkpoint"))
+	one.beginEventually(t, 1).Rollback()
 }
 
 func TestAHolderThatHangsIsTimedOutByTheServer(t *testing.T) {
@@ -206,8 +208,7 @@ func TestAHolderThatHangsIsTimedOutByTheServer(t *testing.T) {
 	if err := held.flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	taken := eventually(t, func() (*tx, error) { return patient.begin(t.Context(), 1) }, projector.ErrElsewhere)
-	defer taken.Rollback()
+	taken := patient.beginEventually(t, 1)
 	if err := held.Commit(t.Context(), checkpoint(1)); !errors.Is(err, projector.ErrTransient) {
 		t.Errorf("the one that hung commits: %v", err)
 	}
@@ -216,6 +217,13 @@ func TestAHolderThatHangsIsTimedOutByTheServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	patient.holds(t, 1, 1, "b")
+}
+
+func (s *store) beginEventually(t testing.TB, shard int) *tx {
+	t.Helper()
+	held := eventually(t, func() (*tx, error) { return s.begin(t.Context(), shard) }, projector.ErrElsewhere)
+	t.Cleanup(held.Rollback)
+	return held
 }
 
 // eventually repeats what fails in the expected way.

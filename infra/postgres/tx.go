@@ -54,10 +54,11 @@ func (s *store) begin(ctx context.Context, shard int) (_ *tx, err error) {
 		if err != nil {
 			return nil, err
 		}
-		s.know(shard)
+		s.know(shard, true)
 	}
 	locked, err := t.lock(ctx)
 	if err == nil && !locked {
+		s.know(shard, false) // or the row is gone, as when a generation was dropped and another one has its number
 		err = projector.ErrElsewhere
 	}
 	if err != nil {
