@@ -216,11 +216,22 @@ func (m *Model[T, M]) Audited() (_ AuditedStore, done func(), err error) {
 	if err != nil {
 		return AuditedStore{}, done, err
 	}
-	audited := AuditedStore{Name: m.Name(), Store: Store[T](store)}
-	if rows, can := any(store).(Auditable); can {
-		audited.Rows = rows
+	return AuditedStore{Name: m.Name(), Store: Store[T](store), Rows: rowsOf(store)}, done, nil
+}
+
+// rowsOf is what an audit compares of a store. It must not close the store as it closes what it has opened itself.
+func rowsOf(store any) Auditable {
+	rows, can := store.(Auditable)
+	if !can {
+		return nil
 	}
-	return audited, done, nil
+	if self, can := store.(SelfAuditable); can {
+		return struct {
+			Auditable
+			SelfAuditable
+		}{rows, self}
+	}
+	return struct{ Auditable }{rows}
 }
 
 // Generation is the number of the generation that is read; 0 before there is one.

@@ -45,6 +45,10 @@ type program struct {
 	Serve     serveCommand        `cmd:"" help:"Serve the command and query APIs and run the projectors."`
 	Simulate  simulateCommand     `cmd:"" help:"Load any Carryon over HTTP with seeded, paced households, and check what it acknowledged."`
 	Verify    verifyCommand       `cmd:"" help:"Audit log, histories and read models. Exit status 3: differences."`
+	Rebuild   rebuildCommand      `cmd:"" help:"Build read models anew beside themselves, audit them, and go over to them in one step."`
+	Parked    parkedCommand       `cmd:"" help:"Streams that wait behind an event that can't be applied: list, retry, drop."`
+	Backup    backupCommand       `cmd:"" help:"Copy the data folder while it is served, and prove the copy."`
+	Restore   restoreCommand      `cmd:"" help:"Make the data folder from a backup."`
 	Explain   explainCommand      `cmd:"" help:"Why may this customer (not) download this title on this device, now or at another moment?"`
 	Backtest  backtestCommand     `cmd:"" help:"Decide the past again under another policy, and say what would have been decided otherwise."`
 	Export    exportCommand       `cmd:"" help:"Write tables of the read models as CSV, NDJSON or Parquet."`

@@ -19,6 +19,8 @@ type Wiring struct {
 	Version string
 	// Open wires a profile. Nothing runs yet but what deciding and reading need.
 	Open func(ctx context.Context, c *config.Config, o OpenOptions) (System, error)
+	// Restore makes the data folder from a backup.
+	Restore func(ctx context.Context, c *config.Config, from string) (BackupReport, error)
 	// Keys opens the keys of a data folder, and makes those that are missing.
 	Keys func(c *config.Config) (Keys, error)
 	// Catalogue opens the catalogue of a data folder.
@@ -49,6 +51,11 @@ type System interface {
 	Heads(ctx context.Context) (map[int]domain.Head, error)
 	// Audit compares log, histories and read models.
 	Audit(ctx context.Context, o AuditOptions) (projector.AuditReport, error)
+	// Rebuild builds a read model anew beside itself, and returns when it is read: see projector.Rebuildable for the
+	// errors. It returns domain.ErrNotFound (wrapped) for a read model that there is not.
+	Rebuild(ctx context.Context, model string, o projector.RebuildOptions, report func(projector.RebuildStatus)) error
+	// Backup copies the data folder to one that is not there yet: else the error wraps fs.ErrExist.
+	Backup(ctx context.Context, to string) (BackupReport, error)
 	// Recorded counts the events recorded since Open.
 	Recorded() int64
 	Close(ctx context.Context) error

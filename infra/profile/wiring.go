@@ -36,6 +36,7 @@ func Wiring() cli.Wiring {
 			}
 			return OpenEmbedded(ctx, c, o)
 		},
+		Restore: restore,
 		Keys: func(c *config.Config) (cli.Keys, error) {
 			ring, err := openKeys(c)
 			if err != nil {

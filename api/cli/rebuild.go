@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"carryon/domain"
+	"carryon/projector"
+)
+
+type rebuildCommand struct {
+	Models       []string `arg:"" name:"model" help:"Read models, as in GET /v1/projections: reference, customers, timeline, denials, analytics, search."`
+	Sample       int      `help:"Audit only so many streams of what was built; 0: all." default:"0"`
+	AcceptParked bool     `help:"Read it even when streams are parked in it that were not before."`
+}
+
+// Help is shown by --help.
+func (rebuildCommand) Help() string {
+	return `Builds read models anew beside themselves, from the first entry of the log, audits them, and lets readers go over to them in one step. Works on a folder that is served, which goes over by itself, and on one that is not. Interrupted at any moment, the next rebuild of the model goes on where it was; a service does so by itself.`
+}
+
+// Run rebuilds one model after the other.
+func (c rebuildCommand) Run(r *run) error {
+	if c.Sample < 0 {
+		return fmt.Errorf("%w: --sample is negative", errUsage)
+	}
+	system, err := r.openKept(OpenOptions{})
+	if err != nil {
+		return err
+	}
+	defer r.close(system)
+	for _, model := range c.Models {
+		stages := &stages{r: r}
+		var last projector.RebuildStatus
+		err := system.Rebuild(r.ctx, model, projector.RebuildOptions{Sample: c.Sample, AcceptParked: c.AcceptParked}, func(s projector.RebuildStatus) {
+			last = s
+			switch {
+			case s.State == projector.RebuildAuditing && s.StageTotal > 0:
+				stages.set("audit of "+model+": "+s.Stage, s.StageDone, s.StageTotal)
+			case s.EventsTotal > 0:
+				stages.set("rebuilding "+model, int64(s.EventsDone), int64(s.EventsTotal)) //nolint:gosec // far from overflowing
+			}
+		})
+		stages.done()
+		switch {
+		case errors.Is(err, domain.ErrNotFound):
+			return fmt.Errorf("%w: there is no read model %q", errUsage, model)
+		case err != nil && last.Differences > 0:
+			return fmt.Errorf("%w: %w", ErrFound, err)
+		case err != nil:
+			return err
+		}
+		fmt.Fprintf(r.Out, "%s: generation %d is read; %d entries with %d events\n", model, last.Generation, last.EntriesDone, last.EventsDone)
+	}
+	return nil
+}
