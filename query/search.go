@@ -192,6 +192,12 @@ type SearchModel interface {
 	Facets(ctx context.Context, q SearchAsked, fields []string, bound int) (map[string]map[string]int64, error)
 }
 
+// SearchCapabilities say where search models differ: see docs/search.md.
+type SearchCapabilities struct {
+	FoundAfter        time.Duration // until an event is found that nobody waits for; 0: with the commit
+	AheadOfCheckpoint bool          // an event may be found a moment before the checkpoint covers it
+}
+
 // SearchAsked is what is asked of the search model.
 type SearchAsked struct {
 	Words  []WordAsked // all of them must match

@@ -154,7 +154,7 @@ type bulkAnswer struct {
 	} `json:"items"`
 }
 
-const bulkPath = "/_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason"
+const bulkPath = "/_bulk?filter_path=errors,items.*.status,items.*.error"
 
 // sendOnce sends a chunk, and returns what was refused and what is to be sent again.
 func (c *Client) sendOnce(ctx context.Context, index string, sent chunk) (all []refused, busy chunk, err error) {

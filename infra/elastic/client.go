@@ -84,9 +84,10 @@ func (c *Client) Ready(ctx context.Context) error {
 	return nil
 }
 
-// started waits until an index can be read and written.
+// started waits until an index can be read and written. Its health does not tell: it is yellow when it has only just been
+// made.
 func (c *Client) started(ctx context.Context, index string) error {
-	return c.call(ctx, http.MethodGet, "/_cluster/health/"+index+"?wait_for_status=yellow&timeout=10s", nil, nil)
+	return c.call(ctx, http.MethodGet, "/_cluster/health/"+index+"?wait_for_active_shards=1&timeout=10s", nil, nil)
 }
 
 // authorized says who asks.
@@ -286,7 +287,8 @@ const maxReason = 400
 func (e *itemError) words() string {
 	var parts []string
 	for ; e != nil; e = e.CausedBy {
-		parts = append(parts, cut(e.Reason))
+		reason, _, _ := strings.Cut(e.Reason, " Preview of field's value") // values stay where they are
+		parts = append(parts, cut(reason))
 	}
 	return cut(strings.Join(parts, ": "))
 }

@@ -40,6 +40,11 @@ func OpenSearch(ctx context.Context, c *Client, generation int, shards []int) (*
 	return s, s.Prepare(ctx)
 }
 
+// Capabilities say how the search differs from one that is kept in a database.
+func (s *Search) Capabilities() query.SearchCapabilities {
+	return query.SearchCapabilities{FoundAfter: s.c.cfg.RefreshInterval, AheadOfCheckpoint: true}
+}
+
 // Begin opens a transaction: see projector.Store. Nobody is kept out by it; who commits first wins.
 func (s *Search) Begin(ctx context.Context, shard int) (projector.SearchTx, error) {
 	t, err := s.begin(ctx, shard)

@@ -326,6 +326,9 @@ func inOrder(column string, oldest bool) string {
 	return " ORDER BY " + column + " DESC"
 }
 
+// Capabilities are those of rows that are found with their commit.
+func (s *Search) Capabilities() query.SearchCapabilities { return query.SearchCapabilities{} }
+
 // Show does nothing: what is committed is found.
 func (s *Search) Show(context.Context, domain.Position) error { return nil }
 
