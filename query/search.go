@@ -180,6 +180,8 @@ func FacetValue(d *projector.Document, field string) string {
 
 // SearchModel is the read model that SearchEvents asks.
 type SearchModel interface {
+	// Capabilities say how the model differs from others.
+	Capabilities() SearchCapabilities
 	// Show sees to it that what was applied up to a position is found. Whoever calls it has waited until it was applied.
 	Show(ctx context.Context, at domain.Position) error
 	// Vocabulary returns the words of the index that begin with a prefix, in order, at most limit.
