@@ -168,7 +168,7 @@ var breaches = []breach{
 	{"a leap forgets what was known of the streams", "leaping over what another wrote", []edit{{
 		"command/shard_leap.go", "		st.folded, st.frozen, st.bad,", "		if BROKEN && st.folded != nil {\n			s.hot.push(st)\n			continue\n		}\n		st.folded, st.frozen, st.bad,",
 	}}},
-	{"histories that were not derived are derived again", "derived by another writer", []edit{{
+	{"histories that were not derived are derived again", "derivations that fail", []edit{{
 		"command/shard_streams.go", "func (s *shard) deriveFailed(err error) {\n", `func (s *shard) deriveFailed(err error) {
 	if BROKEN {
 		s.moveDerived(s.head.Index)

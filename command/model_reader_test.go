@@ -3,7 +3,6 @@ package command_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -167,8 +166,6 @@ func (r *reader) end() {
 		r.co = nil
 	}
 }
-
-func (r *reader) name() string { return fmt.Sprintf("c%d", r.n) }
 
 func (r *reader) fingerprint() uint64 {
 	h := mix(r.history, mix(uint64(r.outcome), oneIf(r.woken)))

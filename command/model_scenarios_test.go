@@ -31,8 +31,6 @@ var (
 
 func one(stream int) act { return act{stream: stream, add: conformance.Add{Amount: 1}} }
 
-func refusal(stream int) act { return act{stream: stream, add: conformance.Add{Amount: -1000}} }
-
 func twice(a act) act { a.again = 1; return a }
 
 func from(version uint64, a act) act { a.ifMatch = &version; return a }
@@ -70,6 +68,11 @@ var scenarios = []scenario{
 		clients: [][]act{{one(0), one(0), one(0)}},
 		faults:  callFails | writerCrashes | progressFallsBack | snapshotsVanish,
 		config:  func(c *command.WriterConfig) { c.SnapshotEvery, c.RecentBytes, c.CacheBytes, c.HotBytes = 1, 1, 1, 1 },
+	},
+	{
+		name: "derivations that fail", writers: 1, budget: 1, slow: true,
+		clients: [][]act{{one(0), one(0)}},
+		faults:  callFails | writerCrashes,
 	},
 	{
 		name: "derived by another writer", writers: 2, budget: 1, slow: true, pinned: true,
