@@ -134,6 +134,21 @@ func (s servedAnalytics) ActiveEdges(ctx context.Context, q query.CountsAsked) i
 	}
 }
 
+// Capabilities are the same for every generation; while none could be opened yet, nothing is said.
+func (s servedSearch) Capabilities() query.SearchCapabilities {
+	m, done, err := s.Take()
+	if err != nil {
+		return query.SearchCapabilities{}
+	}
+	defer done()
+	if says, can := m.(interface {
+		Capabilities() query.SearchCapabilities
+	}); can {
+		return says.Capabilities()
+	}
+	return query.SearchCapabilities{}
+}
+
 func (s servedSearch) Show(ctx context.Context, at domain.Position) error {
 	_, err := ask(s.Model, func(m searchModel) (struct{}, error) { return struct{}{}, m.Show(ctx, at) })
 	return err
