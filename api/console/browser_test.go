@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -56,13 +57,17 @@ func newBrowser(t *testing.T, w *world) *browser {
 	}
 	err := chromedp.Listen(ctx, func(event any) {
 		switch e := event.(type) {
-		case *runtime.ConsoleAPICalledEvent:
-			if e.Type == runtime.APITypeError || e.Type == runtime.APITypeWarning {
+		case *runtime.EventConsoleAPICalled:
+			if e.Type == runtime.ConsoleAPICalledTypeError || e.Type == runtime.ConsoleAPICalledTypeWarning {
 				b.complain("console: %s %v", e.Type, e.Args)
 			}
-		case *runtime.ExceptionThrownEvent:
+		case *log.EventEntryAdded: // where the browser tells of what its policies refused
+			if e.Entry.Level == log.EntryLevelError && e.Entry.Source != log.EntrySourceNetwork {
+				b.complain("log: %s %s", e.Entry.Text, e.Entry.URL)
+			}
+		case *runtime.EventExceptionThrown:
 			b.complain("exception: %s", e.ExceptionDetails.Text)
-		case *network.RequestWillBeSentEvent:
+		case *network.EventRequestWillBeSent:
 			u, err := url.Parse(e.Request.URL)
 			if err != nil || u.Scheme != "data" && u.Scheme != "about" && !strings.HasPrefix(e.Request.URL, w.url) {
 				b.complain("a request to the outside: %s", e.Request.URL)
@@ -131,9 +136,6 @@ func (b *browser) shot(name string) {
 	}
 }
 
-// violations are complaints of the content security policy, which the browser tells the page.
-const watchPolicy = `document.addEventListener("securitypolicyviolation", e => console.error("policy: " + e.violatedDirective + " " + e.blockedURI))`
-
 // contrast finds texts that do not stand out enough from what is behind them (WCAG 2 AA).
 const contrast = `(() => {
   const parse = c => { const m = c.match(/[\d.]+/g).map(Number); return { r: m[0], g: m[1], b: m[2], a: m.length > 3 ? m[3] : 1 }; };
@@ -195,7 +197,7 @@ func TestEveryScreenIsFitToBeLookedAt(t *testing.T) {
 				b.do("choosing "+theme, chromedp.EmulateViewport(window.width, window.height))
 				for name, path := range of.paths {
 					b.open(path)
-					evaluate[any](b, `document.documentElement.dataset.theme = "`+theme+`"; dispatchEvent(new Event("resize")); `+watchPolicy+`; 1`)
+					evaluate[any](b, `document.documentElement.dataset.theme = "`+theme+`"; dispatchEvent(new Event("resize")); 1`)
 					b.do("settling", chromedp.WaitVisible("main"))
 					for _, problem := range evaluate[[]string](b, contrast) {
 						t.Errorf("%s %s: too little contrast: %s", name, theme, problem)

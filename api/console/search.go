@@ -110,6 +110,7 @@ func (v *visit) search() error {
 		api.Set("cursor", cursor)
 	}
 	api.Set("limit", "40")
+	api["facets"] = []string{"type", "code", "studio", "plan", "country", "device_family", "series", "role", "trigger", "basis", "policy_version"}
 	answer, err := get[query.SearchEventsAnswer](v, "/v1/events/search", api)
 	if err != nil {
 		return err

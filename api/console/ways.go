@@ -43,7 +43,7 @@ type local struct{ handler http.Handler }
 // RoundTrip lets the handler answer. The body of the answer must be closed: that ends the handler, should it still
 // write.
 func (t local) RoundTrip(r *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithCancel(r.Context())
+	ctx, cancel := context.WithCancel(bare{r.Context()})
 	read, write := io.Pipe()
 	w := &piped{header: http.Header{}, body: write, begun: make(chan struct{})}
 	go func() { // ends with the handler, which ends with ctx
@@ -69,6 +69,13 @@ func (t local) RoundTrip(r *http.Request) (*http.Response, error) {
 		StatusCode: w.status, Header: w.sent, Body: closing{read, cancel}, Request: r, ProtoMajor: 1, ProtoMinor: 1, ContentLength: -1,
 	}, nil
 }
+
+// bare ends with a context, and knows nothing of what it holds: a router would take the request for a part of the one
+// that the visitor made.
+type bare struct{ context.Context }
+
+// Value knows nothing.
+func (bare) Value(any) any { return nil }
 
 var errCutOff = errors.New("the answer was cut off")
 

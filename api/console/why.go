@@ -3,6 +3,7 @@ package console
 import (
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -19,6 +20,9 @@ import (
 // said of it when it was refused. Each remedy was proved by a dry run before it is offered here, and what support may
 // do has a button.
 
+// newDevice stands for a device that has not asked for anything yet.
+const newDevice = "new-device"
+
 type whyView struct {
 	*holdings
 	Customer string
@@ -27,6 +31,8 @@ type whyView struct {
 	Titles   []query.TitleView // to pick from, when what was typed is no id
 	Types    []string          // device types
 	Card     *cardView
+	Problem  *web.Problem // with what was asked
+	Unknown  bool         // the device is none of the customer's
 }
 
 type whyForm struct{ Title, Device, DeviceType, Country, At string }
@@ -72,12 +78,17 @@ func (v *visit) why() error {
 	if view.Types, err = v.deviceTypes(); err != nil {
 		return err
 	}
+	status := http.StatusOK
+	view.Unknown = form.Device != "" && form.Device != newDevice && view.names[form.Device] == ""
 	if form.Title != "" {
-		if err := v.answerWhy(&view, q.Get("min_version")); err != nil {
+		err := v.answerWhy(&view, q.Get("min_version"))
+		if p, wrong := errors.AsType[*web.Problem](err); wrong && p.Status == web.Invalid.Status {
+			view.Problem, status = p, p.Status
+		} else if err != nil {
 			return err
 		}
 	}
-	return v.show("why", frame{Title: "Why can’t " + customer + " download …?", Section: "find", Find: customer}, view)
+	return v.showAs(status, "why", frame{Title: "Why can’t " + customer + " download …?", Section: "find", Find: customer}, view)
 }
 
 func (v *visit) answerWhy(view *whyView, minVersion string) error {

@@ -52,9 +52,14 @@
         label: s.name, stroke: colour("--c" + (i % 8)), width: s.dash ? 1.5 : 2, dash: s.dash ? [5, 5] : undefined,
         fill: data.series.length === 1 && !s.dash ? colour("--c0") + "22" : undefined, points: { show: data.times.length < 40, size: 5 }, value: (u, v) => unit(v),
       }))),
-      axes: [axis, { ...axis, size: 64, values: (u, values) => values.map(unit) }],
+      axes: [{ ...axis, space: 90, values: (u, splits) => splits.map((ts) => short(ts, data)) }, { ...axis, size: 64, values: (u, values) => values.map(unit) }],
     }, [data.times].concat(data.series.map((s) => s.values)), plot);
     drawn.set(plot, chart);
+  }
+  function short(ts, data) {
+    const o = { timeZone: data.tz, day: "numeric", month: "short" };
+    if (data.interval === "hour") { o.hour = "2-digit"; o.minute = "2-digit"; o.hour12 = false; }
+    return new Intl.DateTimeFormat("en-GB", o).format(new Date(ts * 1000));
   }
   function label(ts, data) {
     const o = { timeZone: data.tz, day: "numeric", month: "short", year: "numeric" };
