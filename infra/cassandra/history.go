@@ -209,11 +209,12 @@ func fitting(rows []historyRow) (n, size int) {
 const rowOverhead = 64
 
 // An event stands in its row as the only event of an entry that has nothing else: what the entry would say stands in
-// the row. Its place is kept there, too.
+// the row. Its place is kept there, too. It is not packed: the table packs what stands side by side, and the events of a
+// stream resemble each other.
 func encodeEvent(event *domain.Event) ([]byte, error) {
 	alone := *event
 	alone.Position.Place = 0
-	return codec.EncodeEvents(&domain.Entry{Shard: event.Position.Shard, Index: event.Position.Index, RecordedAt: beginning, Events: []domain.Event{alone}})
+	return codec.EncodeUnpacked(&domain.Entry{Shard: event.Position.Shard, Index: event.Position.Index, RecordedAt: beginning, Events: []domain.Event{alone}})
 }
 
 var beginning = time.UnixMicro(0).UTC()

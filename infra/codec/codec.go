@@ -48,12 +48,21 @@ type frame struct {
 
 // EncodeEvents returns the events of e as bytes. Places and shards are not written: every event must have the
 // Position that the entry gives it. Too many or too large events are command.ErrTooLarge (wrapped).
-func EncodeEvents(e *domain.Entry) ([]byte, error) {
+func EncodeEvents(e *domain.Entry) ([]byte, error) { return encode(e, zip) }
+
+// EncodeUnpacked does as EncodeEvents does, but leaves the packing to the store: one that packs many small rows together
+// finds what they share.
+func EncodeUnpacked(e *domain.Entry) ([]byte, error) { return encode(e, unpacked) }
+
+func unpacked(raw, into []byte) []byte { return append(into, raw...) }
+
+func encode(e *domain.Entry, pack func(raw, into []byte) []byte) ([]byte, error) {
 	if len(e.Events) > MaxEvents {
 		return nil, fmt.Errorf("encoding entry %d of shard %d: %d events, at most %d fit: %w", e.Index, e.Shard, len(e.Events), MaxEvents, command.ErrTooLarge)
 	}
 	b := builders.Get().(*builder)
 	defer b.release()
+	b.pack = pack
 	if err := b.addAll(e); err != nil {
 		return nil, fmt.Errorf("encoding entry %d of shard %d: %w", e.Index, e.Shard, err)
 	}

@@ -343,3 +343,24 @@ func FuzzDecodingAnyBytes(f *testing.F) {
 		}
 	})
 }
+
+func TestEventsThatWereNotPackedAreReadLikeOthers(t *testing.T) {
+	t.Parallel()
+	e := sample.NewSource(1, 50, 3).Next(20)
+	packed, err := codec.EncodeEvents(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := codec.EncodeUnpacked(e)
+	if err != nil || len(data) < 2*len(packed) {
+		t.Fatalf("%d bytes, %d packed, %v", len(data), len(packed), err)
+	}
+	got := *e
+	got.Events = nil
+	if err := codec.DecodeEvents(&got, data); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(e.Events, got.Events, cmpopts.IgnoreUnexported(domain.Event{})); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -36,6 +36,7 @@ type builder struct {
 	total  int    // bytes of all frames
 	frames []frame
 	packed []byte
+	pack   func(raw, into []byte) []byte
 }
 
 var (
@@ -80,7 +81,7 @@ func (b *builder) addAll(e *domain.Entry) error {
 
 func (b *builder) closeFrame() {
 	start := len(b.packed)
-	b.packed = zip(b.raw, b.packed)
+	b.packed = b.pack(b.raw, b.packed)
 	if len(b.packed)-start >= len(b.raw) {
 		b.packed = append(b.packed[:start], b.raw...)
 	}
