@@ -54,7 +54,7 @@ func administer(ctx context.Context, address, statement string) error {
 var makeDatabase = sync.OnceValues(func() (string, error) {
 	address := os.Getenv("CARRYON_TEST_POSTGRES")
 	if address == "" {
-		return "", fmt.Errorf("CARRYON_TEST_POSTGRES is not set: start a server with scripts/stack/postgres up, and set it to postgres://postgres@127.0.0.1:5433/postgres?sslmode=disable")
+		return "", fmt.Errorf("CARRYON_TEST_POSTGRES is not set: start a server with scripts/stack/postgres/postgres up, and set it to postgres://postgres@127.0.0.1:5433/postgres?sslmode=disable")
 	}
 	u, err := url.Parse(address)
 	if err != nil {
