@@ -94,8 +94,8 @@ func opened[M interface{ Close() error }](t testing.TB, dir, name string, open f
 	return m
 }
 
-// The small read model of the consumer suite. Its rows change, which documents of this store must not: so a row is a
-// document for each event, as the search's are, that says what the row was after it.
+// The small read model of the consumer suite. Its rows change, which documents of this store must not: so each time that
+// a row is set it is another document, named by stream and seq as the search's are.
 
 var suiteDesign = design{model: "suite", version: 1, mapping: json.RawMessage(`{"dynamic": "strict", "properties": {
 	"own": {"type": "keyword"}, "state": {"type": "object", "enabled": false},
@@ -150,7 +150,7 @@ func (r suiteRows) Row(ctx context.Context, t *rowTx, stream domain.StreamID) (c
 		return row, nil
 	}
 	var last conformance.ConsumerRow
-	const page = 64
+	const page = 512 // no batch of the suite holds as many events of a stream
 	for next := uint64(1); ; next += page {
 		ids := make([]string, page)
 		for i := range ids {
@@ -167,10 +167,12 @@ func (r suiteRows) Row(ctx context.Context, t *rowTx, stream domain.StreamID) (c
 		}
 		for i := range answer.Docs {
 			d := &answer.Docs[i]
-			if !d.Found || !covered(&d.Source, t.doc.Source.State) {
-				return last, nil
+			if d.Found && covered(&d.Source, t.doc.Source.State) {
+				last = d.Source.row()
 			}
-			last = d.Source.row()
+		}
+		if last.Seq < next {
+			return last, nil
 		}
 	}
 }
