@@ -336,7 +336,7 @@ func (m *Model[T, M]) consumeOne(ctx context.Context, a *activity[T]) error {
 	select {
 	case <-a.over:
 		stop()
-		<-result
+		<-result //nolint:errcheck // it was told to end
 		return nil
 	case <-ctx.Done():
 		return <-result

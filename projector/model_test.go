@@ -135,7 +135,7 @@ func runModel(t *testing.T, m *countingModel) (stop func()) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = m.Run(ctx) //nolint:errcheck // what stops it is in its status
+		_ = m.Run(ctx) // what stops it is in its status
 	}()
 	stop = func() { cancel(); <-ended }
 	t.Cleanup(stop)

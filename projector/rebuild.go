@@ -574,7 +574,7 @@ func runUnlessPaused[T Tx](ctx context.Context, r *rebuild, c *Consumer[T]) erro
 		select {
 		case <-pausing:
 			stop()
-			<-ended
+			<-ended //nolint:errcheck // it was told to end
 		case err := <-ended:
 			stop()
 			if ctx.Err() == nil {

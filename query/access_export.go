@@ -29,7 +29,7 @@ func (h AccessExportHandler) Handle(ctx context.Context, q AccessExport) (func(i
 	}
 	// The look is recorded: what follows are parts of it.
 	by := Caller{Actor: domain.Actor{ID: q.By.Actor.ID, Role: domain.RoleSystem}, RequestID: q.By.RequestID}
-	summary, err := CustomerHandler{h.p}.Handle(ctx, Customer{By: by, Customer: q.Customer})
+	summary, err := CustomerHandler(h).Handle(ctx, Customer{By: by, Customer: q.Customer})
 	if err != nil {
 		return nil, fmt.Errorf("access export: %w", err)
 	}
@@ -39,27 +39,27 @@ func (h AccessExportHandler) Handle(ctx context.Context, q AccessExport) (func(i
 		d.field("at", summary.At)
 		d.field("customer", summary.Summary)
 		part(d, "devices", func(p Page) ([]DeviceRow, string, error) {
-			a, err := DevicesHandler{h.p}.Handle(ctx, Devices{By: by, Customer: q.Customer, Page: p})
+			a, err := DevicesHandler(h).Handle(ctx, Devices{By: by, Customer: q.Customer, Page: p})
 			return a.Devices, a.NextCursor, err
 		})
 		part(d, "licenses", func(p Page) ([]domain.LicenseView, string, error) {
-			a, err := LicensesHandler{h.p}.Handle(ctx, Licenses{By: by, Customer: q.Customer, Order: OrderOldest, Page: p})
+			a, err := LicensesHandler(h).Handle(ctx, Licenses{By: by, Customer: q.Customer, Order: OrderOldest, Page: p})
 			return a.Licenses, a.NextCursor, err
 		})
 		part(d, "exceptions", func(p Page) ([]ExceptionRow, string, error) {
-			a, err := ExceptionsHandler{h.p}.Handle(ctx, Exceptions{By: by, Customer: q.Customer, Page: p})
+			a, err := ExceptionsHandler(h).Handle(ctx, Exceptions{By: by, Customer: q.Customer, Page: p})
 			return a.Exceptions, a.NextCursor, err
 		})
 		part(d, "denials", func(p Page) ([]Denial, string, error) {
-			a, err := DenialsHandler{h.p}.Handle(ctx, Denials{By: by, Customer: q.Customer, Order: OrderOldest, Page: p})
+			a, err := DenialsHandler(h).Handle(ctx, Denials{By: by, Customer: q.Customer, Order: OrderOldest, Page: p})
 			return a.Denials, a.NextCursor, err
 		})
 		part(d, "timeline", func(p Page) ([]TimelineEvent, string, error) {
-			a, err := TimelineHandler{h.p}.Handle(ctx, Timeline{By: by, Customer: q.Customer, Order: OrderOldest, Page: p})
+			a, err := TimelineHandler(h).Handle(ctx, Timeline{By: by, Customer: q.Customer, Order: OrderOldest, Page: p})
 			return a.Events, a.NextCursor, err
 		})
 		part(d, "looked_at", func(p Page) ([]Access, string, error) {
-			a, err := AccessHandler{h.p}.Handle(ctx, Accesses{By: Caller{Actor: domain.Actor{ID: by.Actor.ID, Role: domain.RoleOperator}}, Customer: q.Customer, Page: p})
+			a, err := AccessHandler(h).Handle(ctx, Accesses{By: Caller{Actor: domain.Actor{ID: by.Actor.ID, Role: domain.RoleOperator}}, Customer: q.Customer, Page: p})
 			return a.Accesses, a.NextCursor, err
 		})
 		return d.end()

@@ -55,7 +55,7 @@ func (h DevicesHandler) Handle(ctx context.Context, q Devices) (DevicesAnswer, e
 		return DevicesAnswer{}, err
 	}
 	answer := DevicesAnswer{Made: b.Made, At: b.at, NextCursor: next}
-	if answer.Devices, err = deviceRows(ctx, h.p.wordsOf(q.Customer), shown); err != nil {
+	if answer.Devices, err = deviceRows(ctx, h.p.wordsOf(q.By, q.Customer), shown); err != nil {
 		return DevicesAnswer{}, fmt.Errorf("read devices: %w", err)
 	}
 	return answer, nil

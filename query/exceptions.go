@@ -55,7 +55,7 @@ func (h ExceptionsHandler) Handle(ctx context.Context, q Exceptions) (Exceptions
 		return ExceptionsAnswer{}, err
 	}
 	answer := ExceptionsAnswer{Made: b.Made, At: b.at, NextCursor: next}
-	if answer.Exceptions, err = exceptionRows(ctx, h.p.wordsOf(q.Customer), shown); err != nil {
+	if answer.Exceptions, err = exceptionRows(ctx, h.p.wordsOf(q.By, q.Customer), shown); err != nil {
 		return ExceptionsAnswer{}, fmt.Errorf("read exceptions: %w", err)
 	}
 	return answer, nil
@@ -67,7 +67,7 @@ func exceptionRows(ctx context.Context, words *opener, views []domain.ExceptionV
 	for i, v := range views {
 		rows[i].ExceptionView = v
 		var err error
-		if rows[i].Words, rows[i].WordsErased, err = words.open(ctx, v.Reason.Text); err != nil {
+		if rows[i].Words, rows[i].WordsErased, err = words.reason(ctx, v.Reason.Text); err != nil {
 			return nil, err
 		}
 		rows[i].Reason.Text = ""

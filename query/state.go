@@ -48,7 +48,7 @@ func (h StateHandler) Handle(ctx context.Context, q State) (StateAnswer, error) 
 		return StateAnswer{}, fmt.Errorf("read state: %w", renamed(err, "at", "as_of"))
 	}
 	view := StateView{Summary: b.customer.Summary(b.ref, b.at), Licenses: b.customer.Licenses(b.ref, b.at)}
-	words := h.p.wordsOf(q.Customer)
+	words := h.p.wordsOf(q.By, q.Customer)
 	if view.Devices, err = deviceRows(ctx, words, b.customer.Devices(b.ref, b.at)); err != nil {
 		return StateAnswer{}, fmt.Errorf("read state: %w", err)
 	}

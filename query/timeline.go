@@ -115,7 +115,7 @@ func (h TimelineHandler) Handle(ctx context.Context, q Timeline) (TimelineAnswer
 			return TimelineAnswer{}, err
 		}
 	}
-	words := h.p.wordsOf(q.Customer)
+	words := h.p.wordsOf(q.By, q.Customer)
 	for _, e := range events {
 		row, err := timelineEvent(ctx, e, words)
 		if err != nil {
@@ -214,8 +214,12 @@ func timelineEvent(ctx context.Context, e *domain.Event, words *opener) (Timelin
 		Code: about.Code, DecisionID: about.DecisionID(), CommandID: e.CommandID, Correlation: e.Correlation, Case: about.Case,
 		Sentence: Sentence(e, data), Position: e.Position.String(), Versions: e.Versions,
 	}
+	open := words.reason
+	if _, named := data.(*domain.DeviceRegistered); named {
+		open = words.open
+	}
 	for _, sealed := range about.Words {
-		if row.Words, row.WordsErased, err = words.open(ctx, sealed); err != nil {
+		if row.Words, row.WordsErased, err = open(ctx, sealed); err != nil {
 			return TimelineEvent{}, err
 		}
 	}

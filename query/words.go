@@ -13,6 +13,7 @@ import (
 type opener struct {
 	words    Words
 	customer string
+	veiled   bool // for one who sees names only
 	erased   bool
 	away     bool // what opens the words could not be reached: it is not tried again for this answer
 }
@@ -23,7 +24,17 @@ const (
 	wordPatience = 2 * time.Second
 )
 
-func (p *Ports) wordsOf(customer string) *opener { return &opener{words: p.Words, customer: customer} }
+func (p *Ports) wordsOf(by Caller, customer string) *opener {
+	return &opener{words: p.Words, customer: customer, veiled: by.Actor.Role == domain.RoleDevice}
+}
+
+// reason returns the words of a reason. They are support's, written for support: a device is told the code, and no words.
+func (o *opener) reason(ctx context.Context, sealed domain.Sealed) (words string, erased bool, err error) {
+	if o.veiled {
+		return "", false, nil
+	}
+	return o.open(ctx, sealed)
+}
 
 // open returns the words, or that they were erased.
 func (o *opener) open(ctx context.Context, sealed domain.Sealed) (words string, erased bool, err error) {

@@ -40,7 +40,7 @@ func newBrowser(t *testing.T, w *world) *browser {
 	dir := os.Getenv("CARRYON_TEST_SCREENSHOTS")
 	if dir == "" {
 		var err error
-		if dir, err = os.MkdirTemp("", "carryon-console-"); err != nil {
+		if dir, err = os.MkdirTemp("", "carryon-console-"); err != nil { //nolint:usetesting // they are looked at afterwards
 			t.Fatal(err)
 		}
 	}

@@ -22,7 +22,7 @@ type nodes struct {
 
 func startNodes(t *testing.T, size int, net, jmx string, env ...string) *nodes {
 	t.Helper()
-	run, err := os.MkdirTemp("", "carryon-nodes-") // not t.TempDir: the servers must be stopped before it is removed
+	run, err := os.MkdirTemp("", "carryon-nodes-") //nolint:usetesting // the servers must be stopped before it is removed
 	if err != nil {
 		t.Fatal(err)
 	}

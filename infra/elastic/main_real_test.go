@@ -75,10 +75,3 @@ func testClient(t testing.TB, cfg Config) *Client {
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
-
-func within(t testing.TB, d time.Duration) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}

@@ -52,7 +52,7 @@ func TestEveryReadModelIsRebuiltBesideCommands(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = s.models.runners.Run(running) //nolint:errcheck // what stops it is in the audit
+		_ = s.models.runners.Run(running) // what stops it is in the audit
 	}()
 	for i, m := range s.models.all {
 		if m.Generation() != 1 {

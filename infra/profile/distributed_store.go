@@ -3,7 +3,6 @@ package profile
 import (
 	"context"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"time"
 
@@ -117,5 +116,3 @@ func keysDir(c *config.Config) string {
 func mayPass(err error) bool {
 	return errors.Is(err, command.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
 }
-
-func unreached(what string, err error) error { return fmt.Errorf("%s can't be reached: %w", what, err) }

@@ -258,10 +258,9 @@ func bareRows(b *testing.B, rows []domain.Event, d time.Duration) (loop, gathere
 		batch := bare.begin(b)
 		batch.insert(b, rows, first.row)
 		for len(waiting) < figureCallers {
-			h, more, open := handed{}, false, true
+			h, more := handed{}, false
 			select {
-			case h, open = <-queue:
-				more = open
+			case h, more = <-queue:
 			default:
 			}
 			if !more {

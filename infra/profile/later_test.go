@@ -40,7 +40,7 @@ func TestWhatIsNotThereYetIsTriedAgainAndSaysSo(t *testing.T) {
 		if _, err := l.get(); !errors.Is(err, command.ErrUnavailable) || !errors.Is(err, errAway) {
 			t.Fatalf("before it is there: %v", err)
 		}
-		time.Sleep(2 * reopenMax)
+		time.Sleep(2 * reopenMax) //nolint:forbidigo // pretended time
 		synctest.Wait()
 		if _, err := l.get(); err != nil || tries != 4 {
 			t.Fatalf("after %d tries: %v", tries, err)
@@ -62,7 +62,7 @@ func TestWhatIsNeverThereEndsWithTheProcess(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute) //nolint:forbidigo // pretended time
 		if err := l.Close(); err != nil || closed || tries < 10 {
 			t.Fatalf("closed %v, %d tries, %v", closed, tries, err)
 		}

@@ -86,7 +86,7 @@ func newModel[T projector.Tx, M projector.Store[T], O projector.Store[T]](s *Sys
 			if err != nil {
 				return store, err
 			}
-			return any(opened).(M), nil //nolint:errcheck,forcetypeassert // newModel's callers are the only ones, and each is run by a test
+			return any(opened).(M), nil //nolint:forcetypeassert // newModel's callers are the only ones, and each is run by a test
 		},
 		Log: s.shared, Histories: s.log, Shards: s.layout.shards(), ShardOf: s.layout.shardOf, Clock: s.clock, Metrics: m.metrics,
 	})
