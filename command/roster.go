@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"carryon/domain"
 )
 
 // A roster keeps this process known to the others, looks at who else is there, and says whom a shard belongs to. When
@@ -65,21 +67,32 @@ type Roster struct {
 	logger  *slog.Logger
 	metrics rosterMetrics
 
-	view   atomic.Pointer[rosterView]
-	left   atomic.Bool
-	begun  time.Time
-	turn   chan struct{} // holds one token: whoever takes it may beat or leave
-	cancel context.CancelFunc
-	loop   sync.WaitGroup
+	view      atomic.Pointer[rosterView]
+	left      atomic.Bool
+	unreached atomic.Bool // the last call failed, and that was logged
+	begun     time.Time
+	turn      chan struct{} // holds one token: whoever takes it may beat or leave
+	cancel    context.CancelFunc
+	loop      sync.WaitGroup
 }
 
-var _ Ownership = (*Roster)(nil)
+var (
+	_ Ownership = (*Roster)(nil)
+	_ Readers   = (*Roster)(nil)
+)
 
 // rosterView is what a look at the list found. It never changes.
 type rosterView struct {
 	members []Member
 	owners  Owners
+	behind  map[string]behind
 	at      time.Time
+}
+
+// behind is who can't read the newest schema version of an event type.
+type behind struct {
+	version int // that all of them read
+	names   []string
 }
 
 type rosterMetrics struct {
@@ -184,6 +197,16 @@ func (r *Roster) Address(name string) (string, bool) {
 	return "", false
 }
 
+// ReadUpTo says what all living processes read of an event type. While nobody else is known, that is what this one does.
+func (r *Roster) ReadUpTo(typ string) (version int, names []string) {
+	if v := r.view.Load(); v != nil {
+		if b, ok := v.behind[typ]; ok {
+			return b.version, b.names
+		}
+	}
+	return domain.SchemaVersion(typ), nil
+}
+
 // Members are the processes that are known.
 func (r *Roster) Members() []Member {
 	if v := r.view.Load(); v != nil {
@@ -202,6 +225,9 @@ func (r *Roster) round(ctx context.Context) {
 	if err != nil {
 		r.failed(ctx, "list", err)
 		return
+	}
+	if r.unreached.Swap(false) {
+		r.logger.Info("the list of members is reached again")
 	}
 	r.see(members)
 }
@@ -227,7 +253,7 @@ func (r *Roster) beat(ctx context.Context) {
 
 func (r *Roster) failed(ctx context.Context, call string, err error) {
 	r.metrics.failures.WithLabelValues(call).Inc()
-	if !errors.Is(ctx.Err(), context.Canceled) {
+	if !errors.Is(ctx.Err(), context.Canceled) && !r.unreached.Swap(true) {
 		r.logger.Warn("the list of members can't be reached", "call", call, "error", err.Error())
 	}
 }
@@ -238,9 +264,13 @@ func (r *Roster) see(members []Member) {
 	if r.left.Load() {
 		sharing = slices.DeleteFunc(slices.Clone(members), func(m Member) bool { return m.Name == r.cfg.Self.Name })
 	}
-	next := &rosterView{members: members, owners: ShareOut(sharing, r.cfg.Shards, r.cfg.Settle), at: time.Now()}
+	next := &rosterView{members: members, owners: ShareOut(sharing, r.cfg.Shards, r.cfg.Settle), behind: readersBehind(members), at: time.Now()}
 	before := r.view.Swap(next)
 	r.metrics.members.Set(float64(len(members)))
+	r.tellBehind(before, next)
+	if !r.cfg.Self.writes() {
+		return
+	}
 	moved, owned := 0, 0
 	for shard := range r.cfg.Shards + 1 {
 		owner, _ := next.owners.Of(shard)
@@ -258,5 +288,31 @@ func (r *Roster) see(members []Member) {
 	}
 	if moved > 0 {
 		r.logger.Info("shards have other owners", "moved", moved, "owned_here", owned, "members", len(members))
+	}
+}
+
+// readersBehind finds who can't read what this program writes.
+func readersBehind(members []Member) map[string]behind {
+	all := map[string]behind{}
+	for typ, newest := range ReadVersions() {
+		names := NotReading(members, typ, newest)
+		if len(names) == 0 {
+			continue
+		}
+		b := behind{version: newest, names: names}
+		for i := range members {
+			b.version = min(b.version, members[i].Reads[typ])
+		}
+		all[typ] = b
+	}
+	return all
+}
+
+// tellBehind logs when older versions begin, or end, to be written.
+func (r *Roster) tellBehind(before, now *rosterView) {
+	for typ, b := range now.behind {
+		if before == nil || !slices.Equal(before.behind[typ].names, b.names) {
+			r.logger.Warn("events are written in an older schema version, until all processes are updated", "type", typ, "version", b.version, "behind", b.names)
+		}
 	}
 }

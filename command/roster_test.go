@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -12,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"carryon/command"
+	"carryon/domain"
 	"carryon/infra/memory"
 )
 
@@ -187,6 +189,44 @@ func TestABeatUnderWayDoesNotBringBackWhoLeft(t *testing.T) {
 		wait(3 * time.Second)
 		if known, err := list.List(t.Context()); err != nil || len(known) != 0 {
 			t.Errorf("who left is known: %+v, %v", known, err)
+		}
+	})
+}
+
+func TestWritersWriteWhatEveryLivingProcessReads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		list := memory.NewMembers()
+		r := startRoster(t, list, "a", nil)
+		record := command.RecordFor(r)
+		play, plan := &domain.PlaybackStarted{PlayID: "p"}, &domain.PlanChanged{Plan: "premium"}
+		wantVersion := func(want int) {
+			t.Helper()
+			var e domain.Event
+			if err := record(&e, play); err != nil || e.SchemaVersion != want {
+				t.Errorf("a play is written in version %d, %v; want %d", e.SchemaVersion, err, want)
+			}
+		}
+		wantVersion(2)
+		old := command.Member{Name: "old", Roles: []string{"projector"}, Reads: command.ReadVersions()}
+		old.Reads["PlaybackStarted"] = 1
+		delete(old.Reads, "PlanChanged")
+		if err := list.Beat(t.Context(), old, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		wait(2 * time.Second)
+		wantVersion(1)
+		var e domain.Event
+		if err := record(&e, plan); !errors.Is(err, command.ErrUnavailable) || !strings.Contains(err.Error(), "old") || e.Payload != nil {
+			t.Errorf("an event that a living process does not know: %v, %+v", err, e)
+		}
+		if err := list.Leave(t.Context(), "old"); err != nil {
+			t.Fatal(err)
+		}
+		wait(2 * time.Second)
+		wantVersion(2)
+		if err := record(&e, plan); err != nil {
+			t.Error(err)
 		}
 	})
 }

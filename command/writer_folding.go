@@ -1,6 +1,11 @@
 package command
 
-import "carryon/domain"
+import (
+	"fmt"
+	"strings"
+
+	"carryon/domain"
+)
 
 // DomainFolding is how the domain's streams are folded and its events recorded.
 func DomainFolding() Folding {
@@ -12,6 +17,28 @@ func DomainFolding() Folding {
 		},
 		Record:   (*domain.Event).SetData,
 		Decision: recordedDecision,
+	}
+}
+
+// Readers say what the living processes can read.
+type Readers interface {
+	// ReadUpTo is the newest schema version of an event type that all of them read, 0 if somebody doesn't know the type,
+	// and the names of those who read less than this program writes.
+	ReadUpTo(typ string) (version int, behind []string)
+}
+
+// RecordFor records events in the newest schema versions that all readers read. Its errors wrap ErrUnavailable: what
+// cannot be written for all of them waits until those who are behind were updated.
+func RecordFor(readers Readers) func(*domain.Event, domain.Payload) error {
+	return func(e *domain.Event, p domain.Payload) error {
+		version, behind := readers.ReadUpTo(p.EventType())
+		if len(behind) == 0 {
+			return e.SetData(p)
+		}
+		if err := e.SetDataUpTo(p, version); err != nil {
+			return fmt.Errorf("%w: processes that must be updated first: %s: %w", ErrUnavailable, strings.Join(behind, ", "), err)
+		}
+		return nil
 	}
 }
 

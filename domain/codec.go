@@ -193,3 +193,26 @@ func (e *Event) SetData(p Payload) error {
 	e.Type, e.SchemaVersion, e.Payload, e.data = typ, version, raw, p
 	return nil
 }
+
+// SetDataUpTo is SetData for readers that know the type up to schema version newest only: an older version is recorded
+// as a writer of that version would have, and Data gives what everybody will read from it. ErrFutureVersion (wrapped):
+// no version so old can be written.
+func (e *Event) SetDataUpTo(p Payload, newest int) error {
+	typ, version, raw, err := EncodePayload(p)
+	if err != nil {
+		return err
+	}
+	if newest >= version {
+		e.Type, e.SchemaVersion, e.Payload, e.data = typ, version, raw, p
+		return nil
+	}
+	if raw, err = downcast(typ, version, newest, raw); err != nil {
+		return err
+	}
+	read, err := DecodePayload(typ, newest, raw)
+	if err != nil {
+		return err
+	}
+	e.Type, e.SchemaVersion, e.Payload, e.data = typ, newest, raw, read
+	return nil
+}

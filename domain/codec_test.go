@@ -327,6 +327,36 @@ func TestAPlayOfSchemaVersion1CountsAsItDid(t *testing.T) {
 	}
 }
 
+func TestAnEventIsWrittenForReadersOfAnOlderVersion(t *testing.T) {
+	t.Parallel()
+	p := specimen(t, "PlaybackStarted").(*PlaybackStarted)
+	var e Event
+	if err := e.SetDataUpTo(p, 1); err != nil {
+		t.Fatal(err)
+	}
+	if e.Type != "PlaybackStarted" || e.SchemaVersion != 1 || strings.Contains(string(e.Payload), "received_time") {
+		t.Fatalf("written as %s v%d: %s", e.Type, e.SchemaVersion, e.Payload)
+	}
+	want := *p // what version 1 has no place for is lost, for the writer as for everybody
+	want.DeviceTime, want.ReceivedTime, want.ClockSuspect = p.At, p.At, false
+	read, err := DecodePayload(e.Type, e.SchemaVersion, e.Payload)
+	if err != nil || !reflect.DeepEqual(read, Payload(&want)) {
+		t.Errorf("read back as\n %+v, %v\nwant\n %+v", read, err, &want)
+	}
+	if folded, err := e.Data(); err != nil || !reflect.DeepEqual(folded, read) {
+		t.Errorf("the writer folds\n %+v, %v\nand readers\n %+v", folded, err, read)
+	}
+	for _, newest := range []int{2, 3} {
+		if err := e.SetDataUpTo(p, newest); err != nil || e.SchemaVersion != 2 {
+			t.Errorf("for readers of version %d: version %d, %v", newest, e.SchemaVersion, err)
+		}
+	}
+	before := e
+	if err := e.SetDataUpTo(specimen(t, "LicenseIssued"), 0); !errors.Is(err, ErrFutureVersion) || !reflect.DeepEqual(e, before) {
+		t.Errorf("for readers who don't know the type: %v, and the event is %+v", err, e)
+	}
+}
+
 func TestAnUpcasterSaysWhatIsWrongWithOldBytes(t *testing.T) {
 	t.Parallel()
 	for raw, want := range map[string]string{

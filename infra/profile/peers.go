@@ -14,6 +14,7 @@ import (
 
 	"carryon/api/internalapi"
 	"carryon/command"
+	"carryon/domain"
 	"carryon/infra/forward"
 )
 
@@ -33,6 +34,7 @@ type peers struct {
 
 var (
 	_ command.Ownership = (*peers)(nil)
+	_ command.Readers   = (*peers)(nil)
 	_ forward.Addresses = (*peers)(nil)
 )
 
@@ -61,8 +63,33 @@ func (p *peers) Address(process string) (string, bool) {
 	return "", false
 }
 
-// join listens for other processes and tells of this one.
-func (p *peers) join(ctx context.Context, local *command.App, listen, address string, shards int, registry prometheus.Registerer) error {
+// ReadUpTo says what all processes read.
+func (p *peers) ReadUpTo(typ string) (int, []string) {
+	if r := p.roster.Load(); r != nil {
+		return r.ReadUpTo(typ)
+	}
+	return domain.SchemaVersion(typ), nil
+}
+
+// watch tells of this process, which writes nothing: others write what it can read.
+func (p *peers) watch(ctx context.Context, roles []string, shards int, registry prometheus.Registerer) error {
+	return p.enlist(ctx, command.Member{Roles: roles}, shards, registry)
+}
+
+// enlist begins to tell of this process, and to follow who else is there.
+func (p *peers) enlist(ctx context.Context, self command.Member, shards int, registry prometheus.Registerer) error {
+	self.Name, self.Reads = p.name, command.ReadVersions()
+	roster, err := command.NewRoster(p.members, command.RosterConfig{Self: self, Shards: shards}, registry, p.logger)
+	if err != nil {
+		return err
+	}
+	roster.Start(ctx)
+	p.roster.Store(roster)
+	return nil
+}
+
+// join listens for other processes and tells of this one, which writes shards.
+func (p *peers) join(ctx context.Context, local *command.App, roles []string, listen, address string, shards int, registry prometheus.Registerer) error {
 	handler, err := internalapi.NewHandler(local, internalapi.Options{Keys: p.keys, Logger: p.logger})
 	if err != nil {
 		return err
@@ -77,18 +104,12 @@ func (p *peers) join(ctx context.Context, local *command.App, listen, address st
 			return errors.Join(errors.New("internal-address is needed: internal-listen names no address that others can reach this process by"), listener.Close())
 		}
 	}
-	roster, err := command.NewRoster(p.members, command.RosterConfig{
-		Self:   command.Member{Name: p.name, Address: "http://" + address, Roles: []string{command.RoleCommand}, Reads: command.ReadVersions()},
-		Shards: shards,
-	}, registry, p.logger)
-	if err != nil {
-		return errors.Join(err, listener.Close())
-	}
 	p.server = &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute}
 	p.served = make(chan error, 1)
 	go func() { p.served <- p.server.Serve(listener) }() // ends with leave
-	roster.Start(ctx)
-	p.roster.Store(roster)
+	if err := p.enlist(ctx, command.Member{Address: "http://" + address, Roles: roles}, shards, registry); err != nil {
+		return errors.Join(err, p.leave(ctx))
+	}
 	return nil
 }
 
@@ -103,17 +124,18 @@ func (p *peers) depart(ctx context.Context) error {
 // leave ends what join began.
 func (p *peers) leave(ctx context.Context) error {
 	p.client.Close()
-	if p.server == nil {
-		return nil
+	var errs []error
+	if p.server != nil {
+		if err := p.server.Shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("ending the requests of other processes: %w", err), p.server.Close())
+		}
+		if err := <-p.served; !errors.Is(err, http.ErrServerClosed) {
+			errs = append(errs, fmt.Errorf("serving other processes: %w", err))
+		}
+		p.server = nil
 	}
-	err := p.server.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(fmt.Errorf("ending the requests of other processes: %w", err), p.server.Close())
+	if r := p.roster.Load(); r != nil {
+		r.Close()
 	}
-	if served := <-p.served; !errors.Is(served, http.ErrServerClosed) {
-		err = errors.Join(err, fmt.Errorf("serving other processes: %w", served))
-	}
-	p.roster.Load().Close()
-	p.server = nil
-	return err
+	return errors.Join(errs...)
 }

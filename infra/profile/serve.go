@@ -84,10 +84,13 @@ func (s *System) Serve(ctx context.Context, announce func(url string)) error {
 
 // join makes this process one of those that share the shards, if there are others.
 func (s *System) join(ctx context.Context) error {
-	if s.peers == nil || !s.has(command.RoleCommand) {
+	switch {
+	case s.peers == nil:
 		return nil
+	case !s.has(command.RoleCommand):
+		return s.peers.watch(ctx, s.config.Roles, s.layout.customerShards, s.registry)
 	}
-	return s.peers.join(ctx, s.app.Local(), s.config.InternalListen, s.config.InternalAddress, s.layout.customerShards, s.registry)
+	return s.peers.join(ctx, s.app.Local(), s.config.Roles, s.config.InternalListen, s.config.InternalAddress, s.layout.customerShards, s.registry)
 }
 
 func (s *System) depart(ctx context.Context) error {

@@ -163,6 +163,9 @@ func (s *System) openCommands(ctx context.Context) (err error) {
 	}
 	s.onClose(func(context.Context) error { s.reference.Close(); return nil })
 	folding := command.DomainFolding()
+	if s.peers != nil {
+		folding.Record = command.RecordFor(s.peers)
+	}
 	s.writer, err = command.NewWriter(command.WriterConfig{
 		Name: s.name, Shards: s.layout.customerShards, QueuePerShard: s.config.ShardQueue, QueuePerStream: s.config.CustomerQueue,
 		CacheBytes: int(s.config.CacheBytes), SnapshotEvery: s.config.SnapshotEvery,
