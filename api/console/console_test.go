@@ -88,6 +88,9 @@ func (w *world) customer(id, deviceName string) {
 	if done.Refused() {
 		w.t.Fatalf("registering was refused: %s", done.Decision.Code)
 	}
+	if page := w.visitor(domain.RoleSupport).get("/customers/" + id + "?min_version=2"); page.status != http.StatusOK {
+		w.t.Fatalf("the customer is not shown: status %d: %.300s", page.status, page.text)
+	}
 }
 
 func TestAnActIsShownFirstThenDoneOnceAndStandsInTheTimeline(t *testing.T) {
@@ -202,8 +205,6 @@ func TestAnAnalystNeverSeesACustomersID(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0, 0)
 	w.customer("secret-customer", "tablet")
-	support := w.visitor(domain.RoleSupport)
-	support.get("/customers/secret-customer?min_version=2")
 	v := w.visitor(domain.RoleAnalyst)
 	for _, path := range []string{"/customers/secret-customer", "/customers/secret-customer/why", "/customers/secret-customer/time", "/customers/secret-customer/acts/revoke-all"} {
 		if got := v.get(path); got.status != http.StatusForbidden {
