@@ -6,14 +6,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,22 +21,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gocql/gocql"
-	"github.com/jackc/pgx/v5"
+	"carryon/infra/profile"
 )
 
 // Everything together, as an operator runs it: the program itself, several processes of it on real servers, killed with
 // -9 and started again under a load, and audited at the end.
-
-// need is where a server is; without it these tests fail.
-func need(t testing.TB, name string) string {
-	t.Helper()
-	v := os.Getenv(name)
-	if v == "" {
-		t.Fatalf("%s is not set: bring the servers up with scripts/stack/stack up, and then eval \"$(scripts/stack/stack env)\"", name)
-	}
-	return v
-}
 
 // town is a set of processes that share one store.
 type town struct {
@@ -51,59 +37,14 @@ type town struct {
 
 func newTown(t *testing.T, replication int) *town {
 	t.Helper()
-	var id [4]byte
-	_, _ = rand.Read(id[:])
-	name := "t" + hex.EncodeToString(id[:])
-	hosts, postgres := need(t, "CARRYON_TEST_CASSANDRA"), need(t, "CARRYON_TEST_POSTGRES")
-	kafka, elastic := need(t, "CARRYON_TEST_KAFKA"), need(t, "CARRYON_TEST_ELASTICSEARCH")
 	w := &town{t: t, program: filepath.Join(t.TempDir(), "carryon"), dir: t.TempDir()}
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", w.program, "carryon").CombinedOutput(); err != nil {
 		t.Fatalf("building the program: %v\n%s", err, out)
 	}
-	db, err := url.Parse(postgres)
-	if err != nil {
-		t.Fatal(err)
+	w.env = os.Environ()
+	for key, value := range profile.Provision(t, replication) {
+		w.env = append(w.env, "CARRYON_"+strings.ToUpper(strings.ReplaceAll(key, "-", "_"))+"="+value)
 	}
-	admin := func(statement string) error {
-		conn, err := pgx.Connect(context.Background(), postgres)
-		if err != nil {
-			return err
-		}
-		defer conn.Close(context.Background())
-		_, err = conn.Exec(context.Background(), statement)
-		return err
-	}
-	if err := admin("CREATE DATABASE " + name); err != nil {
-		t.Fatalf("making a database: %v", err)
-	}
-	db.Path = "/" + name
-	w.env = append(os.Environ(),
-		"CARRYON_PROFILE=distributed", "CARRYON_KEYS="+filepath.Join(w.dir, "keys"), "CARRYON_SHARDS=4",
-		"CARRYON_CASSANDRA="+hosts, "CARRYON_CASSANDRA_KEYSPACE="+name, fmt.Sprintf("CARRYON_CASSANDRA_REPLICATION=%d", replication),
-		"CARRYON_POSTGRES="+db.String(), "CARRYON_KAFKA="+kafka, "CARRYON_KAFKA_TOPIC="+name,
-		"CARRYON_ELASTICSEARCH="+elastic, "CARRYON_ELASTICSEARCH_PREFIX="+name, "CARRYON_ELASTICSEARCH_REPLICAS=0",
-		"CARRYON_LOG_LEVEL=warn",
-	)
-	t.Cleanup(func() {
-		var errs []error
-		errs = append(errs, admin("DROP DATABASE "+name+" WITH (FORCE)"))
-		cluster := gocql.NewCluster(strings.Split(hosts, ",")...)
-		cluster.Timeout = 30 * time.Second
-		if session, err := cluster.CreateSession(); err == nil {
-			errs = append(errs, session.Query("DROP KEYSPACE IF EXISTS "+name).Exec())
-			session.Close()
-		}
-		request, err := http.NewRequest(http.MethodDelete, elastic+"/"+name+"*", nil)
-		if err == nil {
-			var answer *http.Response
-			if answer, err = http.DefaultClient.Do(request); err == nil {
-				answer.Body.Close()
-			}
-		}
-		if err := errors.Join(append(errs, err)...); err != nil {
-			t.Logf("cleaning up: %v", err)
-		}
-	})
 	return w
 }
 

@@ -73,7 +73,7 @@ func closeFigure(b *testing.B, s *System) {
 
 // crowd are customers who acquire and give back, each a sequence of its own.
 type crowd struct {
-	system *System
+	apps   []*command.App // of the processes that take its commands
 	titles []string
 	ids    []string
 	events atomic.Int64
@@ -84,7 +84,7 @@ type crowd struct {
 
 func newCrowd(b *testing.B, s *System, prefix string, customers int) *crowd {
 	b.Helper()
-	c := &crowd{system: s, clock: s.clock}
+	c := &crowd{apps: []*command.App{s.app}, clock: s.clock}
 	for title := range s.catalogue.Catalogue().All {
 		if title.Kind == domain.KindMovie && title.Downloadable && len(title.Windows) == 1 && len(title.Windows[0].Countries) == 0 &&
 			title.Windows[0].From.IsZero() && title.Windows[0].To.IsZero() && title.Studio == "house" {
@@ -120,7 +120,7 @@ func (c *crowd) meta(random *rand.Rand, role domain.Role) command.Meta {
 
 // one lets a customer do one thing: acquire a title, or once in a while give one back.
 func (c *crowd) one(ctx context.Context, random *rand.Rand, customer string) (command.Result, error) {
-	r, err := c.system.app.AcquireLicense(ctx, command.AcquireLicense{
+	r, err := c.apps[random.IntN(len(c.apps))].AcquireLicense(ctx, command.AcquireLicense{
 		Meta: c.meta(random, domain.RoleDevice), Customer: customer, TitleID: c.titles[random.IntN(len(c.titles))],
 		DeviceID: customer + "-d", DeviceType: "ipad",
 	})
@@ -136,39 +136,67 @@ func (c *crowd) one(ctx context.Context, random *rand.Rand, customer string) (co
 	return r, nil
 }
 
-// flatOut runs as fast as answers come, and answers commands and events a second.
-func (c *crowd) flatOut(b *testing.B, callers int, d time.Duration) (commands, events float64) {
+// flatOut runs as fast as answers come, and answers commands and events a second, and how long the answers took.
+func (c *crowd) flatOut(b *testing.B, callers int, d time.Duration) (commands, events float64, latency *simulate.Histogram) {
 	b.Helper()
-	ctx, stop := context.WithTimeout(b.Context(), d)
-	defer stop()
 	before := c.events.Load()
-	var done atomic.Int64
-	begin := time.Now()
-	var group sync.WaitGroup
-	for n := range callers {
-		random := rand.New(rand.NewPCG(2, uint64(n))) //nolint:gosec // a load
-		group.Go(func() {
-			for i := n; ctx.Err() == nil; i += callers { // distinct customers
-				if _, err := c.one(b.Context(), random, c.ids[i%len(c.ids)]); err == nil {
-					done.Add(1)
-				}
-			}
-		})
-	}
-	group.Wait()
-	seconds := time.Since(begin).Seconds()
+	done, lasted, latency := asFastAs(b, callers, d, func(random *rand.Rand, n int) error {
+		_, err := c.one(b.Context(), random, c.ids[n%len(c.ids)])
+		return err
+	})
 	if c.failed.Load() > 0 {
 		b.Fatalf("%d commands failed, the first with: %v", c.failed.Load(), *c.why.Load())
 	}
-	return float64(done.Load()) / seconds, float64(c.events.Load()-before) / seconds
+	return float64(done) / lasted.Seconds(), float64(c.events.Load()-before) / lasted.Seconds(), latency
+}
+
+// asFastAs lets callers do one thing again and again, each with numbers that no other caller has.
+func asFastAs(b *testing.B, callers int, d time.Duration, one func(random *rand.Rand, n int) error) (done int64, lasted time.Duration, latency *simulate.Histogram) {
+	b.Helper()
+	latency = &simulate.Histogram{}
+	var mu sync.Mutex
+	begin := time.Now()
+	var group sync.WaitGroup
+	for caller := range callers {
+		random := rand.New(rand.NewPCG(2, uint64(caller))) //nolint:gosec // a load
+		group.Go(func() {
+			mine, count := &simulate.Histogram{}, int64(0)
+			for n := caller; time.Since(begin) < d; n += callers {
+				start := time.Now()
+				if err := one(random, n); err == nil {
+					mine.Add(time.Since(start))
+					count++
+				}
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			latency.Merge(mine)
+			done += count
+		})
+	}
+	group.Wait()
+	return done, time.Since(begin), latency
 }
 
 // paced sends commands at a rate, whether answers come or not, and answers latencies from the moment each was due.
 func (c *crowd) paced(b *testing.B, rate float64, d time.Duration, after func(command.Result, time.Time)) *simulate.Histogram {
 	b.Helper()
+	return atPace(b, rate, d, func(random *rand.Rand, n int, record func()) {
+		if r, err := c.one(b.Context(), random, c.ids[n%len(c.ids)]); err == nil {
+			record()
+			if after != nil {
+				after(r, time.Now())
+			}
+		}
+	})
+}
+
+// atPace has one thing done at a rate. Whatever calls record is counted, from the moment it was due.
+func atPace(b *testing.B, rate float64, d time.Duration, one func(random *rand.Rand, n int, record func())) *simulate.Histogram {
+	b.Helper()
 	type due struct {
-		at       time.Time
-		customer string
+		at time.Time
+		n  int
 	}
 	queue := make(chan due, int(rate*d.Seconds())+1)
 	latency := &simulate.Histogram{}
@@ -179,14 +207,7 @@ func (c *crowd) paced(b *testing.B, rate float64, d time.Duration, after func(co
 		group.Go(func() {
 			mine := &simulate.Histogram{}
 			for x := range queue {
-				r, err := c.one(b.Context(), random, x.customer)
-				if err != nil {
-					continue
-				}
-				mine.Add(time.Since(x.at))
-				if after != nil {
-					after(r, time.Now())
-				}
+				one(random, x.n, func() { mine.Add(time.Since(x.at)) })
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -200,7 +221,7 @@ func (c *crowd) paced(b *testing.B, rate float64, d time.Duration, after func(co
 	for sent := 0; sent < total; {
 		<-ticker.C
 		for until := min(total, int(time.Since(begin).Seconds()*rate)); sent < until; sent++ {
-			queue <- due{begin.Add(time.Duration(float64(sent) / rate * float64(time.Second))), c.ids[sent%len(c.ids)]}
+			queue <- due{begin.Add(time.Duration(float64(sent) / rate * float64(time.Second))), sent}
 		}
 	}
 	close(queue)
@@ -372,7 +393,7 @@ func BenchmarkFigureCommands(b *testing.B) {
 			}
 			c := newCrowd(b, s, "f", 20_000)
 			c.flatOut(b, figureCallers, figureSeconds()/4) // warm
-			commands, events := c.flatOut(b, figureCallers, figureSeconds())
+			commands, events, _ := c.flatOut(b, figureCallers, figureSeconds())
 			latency := c.paced(b, commands/2, figureSeconds(), nil)
 			rows := someEvents(b, s, 50_000)
 			loop, gathered, bareTx := bareRows(b, rows, figureSeconds())
@@ -507,7 +528,7 @@ func BenchmarkFigureVisible(b *testing.B) {
 	stop := startProjectors(b, s)
 	defer stop()
 	c := newCrowd(b, s, "v", 20_000)
-	commands, _ := c.flatOut(b, figureCallers, figureSeconds())
+	commands, _, _ := c.flatOut(b, figureCallers, figureSeconds())
 	if err := s.CatchUp(b.Context(), nil); err != nil {
 		b.Fatal(err)
 	}
