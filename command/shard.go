@@ -875,6 +875,7 @@ func (s *shard) answer(p *pending, o outcome) {
 	s.unanswered--
 	if p.stream != nil {
 		p.stream.unanswered--
+		s.release(p.stream)
 	}
 	s.figures.answered(&o)
 	s.do(answerTask{p: p})

@@ -76,9 +76,18 @@ func (s *shard) startLoads() {
 	}
 }
 
+// forget lets go of a stream that could not be loaded. It stays for as long as somebody has it in hand, in a queue or
+// elsewhere: whoever asks for it must get the same one, or two commands would be decided as if the other were not there.
 func (s *shard) forget(st *stream) {
 	st.loading = false
-	delete(s.streams, st.id)
+	s.release(st)
+}
+
+// release lets go of a stream that nobody has in hand, and of which nothing is kept.
+func (s *shard) release(st *stream) {
+	if st.unanswered == 0 && st.in == nil && !st.loading && s.streams[st.id] == st {
+		delete(s.streams, st.id)
+	}
 }
 
 // loaded is told what came of a load. What was claimed meanwhile is folded too, and then the commands that waited can
@@ -102,10 +111,10 @@ func (s *shard) loaded(st *stream, through uint64, l loadedStream, err error) {
 	waiting := st.waiting
 	st.waiting, st.loading, st.reloads = nil, false, 0
 	if err != nil {
+		s.unloadable(st, err)
 		for _, p := range waiting {
 			s.refuse(p, unreadable(st.id, err))
 		}
-		s.unloadable(st, err)
 		return
 	}
 	st.folded, st.saved = l.folded, l.saved

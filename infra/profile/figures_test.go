@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -229,8 +230,8 @@ func atPace(b *testing.B, rate float64, d time.Duration, one func(random *rand.R
 	return latency
 }
 
-// bareRows inserts the events of a log as plain rows, 64 a transaction, through the same driver with the same pragmas.
-// It answers rows a second and the latencies of the transactions: from one loop that has all rows at hand, and, as
+// bareRows inserts the events of a log as plain rows, 64 a transaction, through the same driver with the same pragmas:
+// the whole event with its envelope, as the log keeps it, in one table without an index of its own beside the key. It answers rows a second and the latencies of the transactions: from one loop that has all rows at hand, and, as
 // commands come, from 64 callers who each hand one row over and wait until it is durable.
 func bareRows(b *testing.B, rows []domain.Event, d time.Duration) (loop, gathered float64, latency *simulate.Histogram) {
 	b.Helper()
@@ -311,7 +312,13 @@ func openBare(b *testing.B) *bare {
 	file, err := sqlite.Open(ctx, filepath.Join(b.TempDir(), "bare.db"), sqlite.FileConfig{
 		ApplicationID: 0x42617265, Version: 1, Durability: sqlite.Full,
 		Migrate: func(ctx context.Context, tx *sql.Tx, _ int) error {
-			_, err := tx.ExecContext(ctx, `CREATE TABLE event (stream TEXT NOT NULL, seq INTEGER NOT NULL, type TEXT NOT NULL, recorded_at INTEGER NOT NULL, command_id TEXT NOT NULL, payload BLOB NOT NULL, PRIMARY KEY (stream, seq))`)
+			_, err := tx.ExecContext(ctx, `CREATE TABLE event (
+				stream TEXT NOT NULL, seq INTEGER NOT NULL, id TEXT NOT NULL, shard INTEGER NOT NULL, entry INTEGER NOT NULL, place INTEGER NOT NULL,
+				previous_entry INTEGER NOT NULL, previous_place INTEGER NOT NULL, type TEXT NOT NULL, schema_version INTEGER NOT NULL,
+				occurred_at INTEGER NOT NULL, recorded_at INTEGER NOT NULL, command_id TEXT NOT NULL, request_hash TEXT NOT NULL,
+				correlation TEXT NOT NULL, causation TEXT NOT NULL, actor TEXT NOT NULL, role TEXT NOT NULL,
+				policy INTEGER NOT NULL, plan INTEGER NOT NULL, device_types INTEGER NOT NULL, catalogue TEXT NOT NULL, reference INTEGER NOT NULL,
+				payload BLOB NOT NULL, PRIMARY KEY (stream, seq))`)
 			return err
 		},
 	})
@@ -319,7 +326,7 @@ func openBare(b *testing.B) *bare {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = file.Close() })
-	insert, err := file.Writer.PrepareContext(ctx, `INSERT INTO event VALUES (?, ?, ?, ?, ?, ?)`)
+	insert, err := file.Writer.PrepareContext(ctx, `INSERT INTO event VALUES (?`+strings.Repeat(", ?", 23)+`)`)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -346,7 +353,11 @@ func (r bareBatch) insert(b *testing.B, rows []domain.Event, n int) {
 	b.Helper()
 	e := &rows[n%len(rows)]
 	stream := string(e.Stream) + "/" + strconv.Itoa(n/len(rows))
-	if _, err := r.statement.ExecContext(context.Background(), stream, e.Seq, e.Type, e.RecordedAt.UnixMicro(), e.CommandID, []byte(e.Payload)); err != nil {
+	_, err := r.statement.ExecContext(context.Background(), stream, e.Seq, e.ID, e.Position.Shard, e.Position.Index, e.Position.Place,
+		e.Previous.Index, e.Previous.Place, e.Type, e.SchemaVersion, e.OccurredAt.UnixMicro(), e.RecordedAt.UnixMicro(), e.CommandID, e.RequestHash,
+		e.Correlation, e.Causation, e.Actor.ID, string(e.Actor.Role),
+		e.Versions.Policy, e.Versions.Plan, e.Versions.DeviceTypes, e.Versions.Catalogue, e.Versions.Reference, []byte(e.Payload))
+	if err != nil {
 		b.Fatal(err)
 	}
 }
