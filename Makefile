@@ -4,7 +4,7 @@ BIN     := bin
 GOLANGCI_VERSION := v2.15.0
 GOVULN_VERSION   := v1.8.0
 
-.PHONY: help run build test race lint vuln bench fuzz gen gen-check model verify kill clean
+.PHONY: help run build test race lint vuln bench fuzz gen gen-check model verify kill chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -45,6 +45,10 @@ gen-check: gen ## fails when a generated file is stale
 
 kill: build ## kill -9 in the middle of a load, RUNS times (default 25), verify after each
 	scripts/killloop --runs $(or $(RUNS),25)
+
+chaos: build ## kill, pause and mislead the program under a load for CHAOS_TIME (default 5m), then compare everything; SEED picks the course
+	@folder=$$(mktemp -d); echo "chaos in $$folder"; \
+	$(BIN)/carryon chaos --data "$$folder/run" --duration $(or $(CHAOS_TIME),5m) --seed $(or $(SEED),1) && rm -rf "$$folder"
 
 model: ## all schedules of writers and consumers up to STATES a scenario, SCHEDULES random ones, each rule broken on purpose
 	GOGC=400 $(GO) test ./command -run 'Model|EachBrokenRule|AStoreThat' -v -timeout 0 -model.breaches \

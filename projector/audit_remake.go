@@ -118,10 +118,10 @@ func differing(stored, made []string) []string {
 	for len(stored) > 0 || len(made) > 0 {
 		switch {
 		case len(made) == 0 || len(stored) > 0 && stored[0] < made[0]:
-			words = append(words, "stored, but not what the events give: "+stored[0])
+			words = append(words, NotGiven+stored[0])
 			stored = stored[1:]
 		case len(stored) == 0 || made[0] < stored[0]:
-			words = append(words, "not stored, but what the events give: "+made[0])
+			words = append(words, NotStored+made[0])
 			made = made[1:]
 		default:
 			stored, made = stored[1:], made[1:]

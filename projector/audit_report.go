@@ -3,6 +3,7 @@ package projector
 import (
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 )
 
@@ -47,6 +48,19 @@ type Difference struct {
 	Where string // a shard, a stream, a read model
 	Says  string
 }
+
+// How an Auditable begins to say that a row is missing, and that there is one too many.
+const (
+	NotStored = "not stored, but what the events give: "
+	NotGiven  = "stored, but not what the events give: "
+)
+
+// Skipped tells whether something that happened is missing in a read model; Doubled, whether one shows what did not
+// happen, or shows it twice. A row that is wrong in between is both, once as it is and once as it should be.
+func (d Difference) Skipped() bool { return d.What == "rows" && strings.HasPrefix(d.Says, NotStored) }
+
+// Doubled: see Skipped.
+func (d Difference) Doubled() bool { return d.What == "rows" && strings.HasPrefix(d.Says, NotGiven) }
 
 func (d Difference) String() string { return d.What + ": " + d.Where + ": " + d.Says }
 

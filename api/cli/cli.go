@@ -45,6 +45,7 @@ type program struct {
 	Serve     serveCommand        `cmd:"" help:"Serve the command and query APIs and run the projectors."`
 	Simulate  simulateCommand     `cmd:"" help:"Load any Carryon over HTTP with seeded, paced households, and check what it acknowledged."`
 	Verify    verifyCommand       `cmd:"" help:"Audit log, histories and read models. Exit status 3: differences."`
+	Chaos     chaosCommand        `cmd:"" help:"Kill, pause and mislead processes under a load, and compare everything afterwards. Exit status 3: something was found."`
 	Rebuild   rebuildCommand      `cmd:"" help:"Build read models anew beside themselves, audit them, and go over to them in one step."`
 	Parked    parkedCommand       `cmd:"" help:"Streams that wait behind an event that can't be applied: list, retry, drop."`
 	Backup    backupCommand       `cmd:"" help:"Copy the data folder while it is served, and prove the copy."`
@@ -82,6 +83,8 @@ type Settings struct {
 	SnapshotEvery   string `group:"Settings" help:"Events of a stream between two snapshots (100)." placeholder:"N"`
 	MaxInFlight     string `group:"Settings" help:"HTTP requests at once (1024)." placeholder:"N"`
 	ShadowPolicy    string `group:"Settings" help:"Policy document that decides beside the one in force and changes nothing." placeholder:"FILE"`
+	Testing         string `group:"Settings" help:"yes: this process may be told to do wrong on purpose (no)." placeholder:"YES"`
+	ClockOffset     string `group:"Settings" help:"By how much its clock is wrong on purpose; only with --testing yes (0s)." placeholder:"TIME"`
 
 	Shards                    string `group:"Distributed" help:"Shards that customers are spread over, fixed when the event store is made (16)." placeholder:"N"`
 	InternalListen            string `group:"Distributed" help:"host:port where other processes hand commands over (127.0.0.1:0)." placeholder:"ADDR"`

@@ -1,15 +1,12 @@
 package cli
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"carryon/api/simulate"
@@ -61,7 +58,7 @@ func (s simulateCommand) Run(r *run) (err error) {
 	if err != nil {
 		return err
 	}
-	target := simulate.NewHTTP(s.URL, s.QueryURL, s.Callers, newTokens(keys).get)
+	target := simulate.NewHTTP(s.URL, s.QueryURL, s.Callers, newTokens(keys, 0).get)
 	ctx, stop := context.WithCancel(r.ctx)
 	defer stop()
 	options := simulate.Options{
@@ -70,11 +67,11 @@ func (s simulateCommand) Run(r *run) (err error) {
 		Titles: titles, Lookup: titles.Title,
 	}
 	if s.Journal != "" {
-		j, err := openJournal(s.Journal)
+		j, err := simulate.OpenJournal(s.Journal)
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errUsage, err)
 		}
-		defer func() { err = errors.Join(err, j.close()) }()
+		defer func() { err = errors.Join(err, j.Close()) }()
 		options.Journal = j
 	}
 	var do simulate.Target = target
@@ -164,6 +161,7 @@ func (u *untilGone) Do(ctx context.Context, op simulate.Op) simulate.Answer {
 // tokens makes a token per role and customer once, and again before it ends.
 type tokens struct {
 	keys Keys
+	wide time.Duration // by so much the clocks may be wrong of those who check them
 	mu   sync.Mutex
 	made map[string]madeToken
 }
@@ -173,7 +171,9 @@ type madeToken struct {
 	at   time.Time
 }
 
-func newTokens(keys Keys) *tokens { return &tokens{keys: keys, made: map[string]madeToken{}} }
+func newTokens(keys Keys, wide time.Duration) *tokens {
+	return &tokens{keys: keys, wide: wide, made: map[string]madeToken{}}
+}
 
 func (t *tokens) get(role domain.Role, customer string) (string, error) {
 	if role != domain.RoleDevice {
@@ -186,7 +186,7 @@ func (t *tokens) get(role domain.Role, customer string) (string, error) {
 	if ok && time.Since(made.at) < 30*time.Minute {
 		return made.text, nil
 	}
-	text, err := t.keys.Token(role, customer, "", time.Hour)
+	text, err := t.keys.TokenFrom(role, customer, "", time.Now().Add(-t.wide), time.Hour+2*t.wide)
 	if err != nil {
 		return "", err
 	}
@@ -194,38 +194,4 @@ func (t *tokens) get(role domain.Role, customer string) (string, error) {
 	t.made[key] = madeToken{text, time.Now()}
 	t.mu.Unlock()
 	return text, nil
-}
-
-// journal is a file with a line for every acknowledged command that recorded something: customer, version, key.
-type journal struct {
-	mu    sync.Mutex
-	file  *os.File
-	out   *bufio.Writer
-	lines atomic.Int64
-}
-
-func openJournal(path string) (*journal, error) {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("%w: the journal: %w", errUsage, err)
-	}
-	return &journal{file: f, out: bufio.NewWriterSize(f, 64<<10)}, nil
-}
-
-// Acknowledged notes a command. The journal outlives the server, not a crash of this program, so it is buffered.
-func (j *journal) Acknowledged(op simulate.Op, a simulate.Answer) error {
-	if !a.Recorded(op.Customer, op.Key) {
-		return nil
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.lines.Add(1)
-	_, err := fmt.Fprintf(j.out, "%s %d %s\n", op.Customer, a.Version, op.Key)
-	return err
-}
-
-func (j *journal) close() error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return errors.Join(j.out.Flush(), j.file.Close())
 }

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync"
 
 	"carryon/domain"
+	"carryon/projector"
 )
 
 type verifyCommand struct {
@@ -40,16 +42,15 @@ func (v verifyCommand) Run(r *run) error {
 	}
 	var found []error
 	if v.Journal != "" {
-		if err := v.checkJournal(r, system); err != nil {
-			if !errors.Is(err, ErrFound) {
-				return err
-			}
+		kept, err := checkJournal(r, system, v.Journal)
+		if err != nil {
+			return err
+		}
+		if err := kept.print(r.Out); err != nil {
 			found = append(found, err)
 		}
 	}
-	stages := &stages{r: r}
-	report, err := system.Audit(r.ctx, AuditOptions{Sample: v.Sample, Seed: v.Seed, Progress: stages.set})
-	stages.done()
+	report, err := r.audit(system, AuditOptions{Sample: v.Sample, Seed: v.Seed})
 	if err != nil {
 		return err
 	}
@@ -60,6 +61,14 @@ func (v verifyCommand) Run(r *run) error {
 		found = append(found, fmt.Errorf("the audit is not clean: %w", ErrFound))
 	}
 	return errors.Join(found...)
+}
+
+// audit audits, and shows how far it is.
+func (r *run) audit(system System, o AuditOptions) (projector.AuditReport, error) {
+	stages := &stages{r: r}
+	defer stages.done()
+	o.Progress = stages.set
+	return system.Audit(r.ctx, o)
 }
 
 // catchUp runs the projectors up to the tails, and shows how far they are.
@@ -77,52 +86,70 @@ func (r *run) catchUp(system System) error {
 	return err
 }
 
-// checkJournal looks for every acknowledged command at the version that was acknowledged.
-func (v verifyCommand) checkJournal(r *run, system System) error {
-	wanted, lines, err := readJournal(v.Journal)
-	if err != nil {
-		return err
+// keptJournal is what became of the commands of a journal.
+type keptJournal struct {
+	lines, customers int
+	lost             []error // acknowledged, and not recorded at the version that was acknowledged
+	doubled          []error // recorded twice
+}
+
+// print says what is wrong, in the error, or that nothing is.
+func (k *keptJournal) print(w io.Writer) error {
+	if len(k.lost)+len(k.doubled) > 0 {
+		return fmt.Errorf("%w: %w", ErrFound, errors.Join(append(k.lost, k.doubled...)...))
 	}
+	_, err := fmt.Fprintf(w, "journal: all %d acknowledged commands of %d customers are recorded, each once\n", k.lines, k.customers)
+	return err
+}
+
+// manyWrong findings are enough.
+const manyWrong = 50
+
+// checkJournal looks for every acknowledged command at the version that was acknowledged, and for any that its customer
+// has recorded twice.
+func checkJournal(r *run, system System, path string) (*keptJournal, error) {
+	wanted, lines, err := readJournal(path)
+	if err != nil {
+		return nil, err
+	}
+	kept := &keptJournal{lines: lines, customers: len(wanted)}
 	show := newProgress(r.Err, "journal", "customers", int64(len(wanted)))
-	var missing []error
+	defer show.Done()
 	var done int64
 	for customer, commands := range wanted {
-		lost, err := lookFor(r.ctx, system, customer, commands)
-		if err != nil {
-			return err
+		if err := kept.lookFor(r.ctx, system, customer, commands); err != nil {
+			return nil, err
 		}
-		missing = append(missing, lost...)
-		if len(missing) > 50 {
+		if len(kept.lost)+len(kept.doubled) > manyWrong {
 			break
 		}
 		done++
 		show.Set(done)
 	}
-	show.Done()
-	if len(missing) > 0 {
-		return fmt.Errorf("%w: %w", ErrFound, errors.Join(missing...))
-	}
-	fmt.Fprintf(r.Out, "journal: all %d acknowledged commands of %d customers are recorded\n", lines, len(wanted))
-	return nil
+	return kept, nil
 }
 
-func lookFor(ctx context.Context, system System, customer string, commands map[uint64]string) ([]error, error) {
+func (k *keptJournal) lookFor(ctx context.Context, system System, customer string, commands map[uint64]string) error {
 	seen := make(map[uint64]string, len(commands))
+	recorded := map[string]uint64{} // by command: its newest event
 	for e, err := range system.Books().Events(ctx, domain.CustomerStream(customer), 1) {
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if _, ok := commands[e.Seq]; ok {
 			seen[e.Seq] = e.CommandID
 		}
+		if last, again := recorded[e.CommandID]; again && last != e.Seq-1 {
+			k.doubled = append(k.doubled, fmt.Errorf("%s version %d: command %s is recorded again, it was at version %d", customer, e.Seq, e.CommandID, last))
+		}
+		recorded[e.CommandID] = e.Seq
 	}
-	var missing []error
 	for seq, id := range commands {
 		if seen[seq] != id {
-			missing = append(missing, fmt.Errorf("%s version %d: command %s was acknowledged; recorded is %q", customer, seq, id, seen[seq]))
+			k.lost = append(k.lost, fmt.Errorf("%s version %d: command %s was acknowledged; recorded is %q", customer, seq, id, seen[seq]))
 		}
 	}
-	return missing, nil
+	return nil
 }
 
 func readJournal(path string) (map[string]map[uint64]string, int, error) {

@@ -72,6 +72,8 @@ type AuditOptions struct {
 type Keys interface {
 	// Token signs an access token.
 	Token(role domain.Role, customer, subject string, life time.Duration) (string, error)
+	// TokenFrom signs an access token that is good from a moment on, which may be past.
+	TokenFrom(role domain.Role, customer, subject string, from time.Time, life time.Duration) (string, error)
 	// LicenseKeys are the public keys of licences.
 	LicenseKeys() []command.PublicKey
 	// AddLicenseKey makes a new key and signs with it from now on. It answers its id.

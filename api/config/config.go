@@ -39,6 +39,8 @@ type Config struct {
 	SnapshotEvery   int           // events of a stream between two snapshots
 	MaxInFlight     int           // HTTP requests at once
 	ShadowPolicy    string        // file of a policy that decides beside the one in force; empty: none
+	Testing         bool          // this process may be told to do wrong on purpose
+	ClockOffset     time.Duration // by how much its clock is wrong; only with Testing
 
 	// The distributed profile only.
 	Shards          int    // of customers, fixed when the event store is made
@@ -139,6 +141,8 @@ func Settings() []Setting {
 		{Key: "snapshot-every", Default: "100", Help: "10 to 100000: events of a stream between two snapshots", parse: number(10, 100_000, func(c *Config, n int64) { c.SnapshotEvery = int(n) })},
 		{Key: "max-in-flight", Default: "1024", Help: "1 to 100000: HTTP requests at once; beyond, 503", parse: number(1, 100_000, func(c *Config, n int64) { c.MaxInFlight = int(n) })},
 		{Key: "shadow-policy", Help: "file of a policy document that decides beside the one in force and changes nothing; empty: none", parse: text(func(c *Config) *string { return &c.ShadowPolicy })},
+		{Key: "testing", Default: "no", Help: "no or yes: this process may be told to do wrong on purpose, see clock-offset; never in production", parse: func(c *Config, v string) error { c.Testing = v == "yes"; return oneOf(v, "no", "yes") }},
+		{Key: "clock-offset", Default: "0s", Help: "-48h to 48h: by how much the clock of this process is wrong on purpose; refused without testing", parse: within(-48*time.Hour, 48*time.Hour, func(c *Config) *time.Duration { return &c.ClockOffset })},
 
 		{Key: "shards", Default: "16", Help: "1 to 1024: shards that customers are spread over, fixed when the event store is made", parse: number(1, 1024, func(c *Config, n int64) { c.Shards = int(n) })},
 		{Key: "internal-listen", Default: "127.0.0.1:0", Help: "host:port where other processes hand commands over; port 0 takes a free one", parse: address(func(c *Config) *string { return &c.InternalListen })},
@@ -215,8 +219,21 @@ func Load(src Sources) (*Config, error) {
 			problems = append(problems, fmt.Errorf("%s=%q (from %s) %w; wanted: %s", s.Key, s.shown(v.text), v.source, err, s.Help))
 		}
 	}
+	if c.ClockOffset != 0 && !c.Testing {
+		v := c.values["clock-offset"]
+		problems = append(problems, fmt.Errorf("clock-offset=%q (from %s) is refused: every deadline of this process would be wrong; if that is wanted, say testing=yes, too", v.text, v.source))
+	}
 	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return c, errors.Join(problems...)
+}
+
+// Environ is the effective configuration as variables, secrets and all, for another process of this program.
+func (c *Config) Environ() []string {
+	var env []string
+	for _, s := range Settings() {
+		env = append(env, s.Env()+"="+c.values[s.Key].text)
+	}
+	return env
 }
 
 // Print writes the effective configuration as YAML that can be used as a file, secrets redacted, each with its source.

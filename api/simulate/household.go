@@ -31,6 +31,8 @@ type Household struct {
 	lately  string         // the newest refusal's code that support can lift
 	beloved []domain.Title // what is downloaded again and again
 	serial  int
+
+	keysBehind time.Duration
 }
 
 type device struct {
@@ -109,7 +111,7 @@ func (h *Household) addDevice() *device {
 func (h *Household) Next(now time.Time, titles Titles) Op {
 	op := h.choose(now, titles)
 	op.Customer = h.ID
-	op.Key = NewKey(now, h.random)
+	op.Key = NewKey(now.Add(-h.keysBehind), h.random)
 	return op
 }
 
@@ -339,7 +341,7 @@ func (h *Household) learnRefusal(op Op, a Answer) {
 func (h *Household) AskSupport(now time.Time) (Op, bool) {
 	for _, d := range h.devices {
 		if d.blocked && h.random.Float64() < 0.1 {
-			return Op{Kind: Unblock, Customer: h.ID, Key: NewKey(now, h.random), DeviceID: d.id, Reason: "customer"}, true
+			return Op{Kind: Unblock, Customer: h.ID, Key: NewKey(now.Add(-h.keysBehind), h.random), DeviceID: d.id, Reason: "customer"}, true
 		}
 	}
 	return Op{}, false

@@ -23,8 +23,9 @@ type Options struct {
 	Rate       float64       // commands a second; 0: as fast as answers come
 	BurstEvery time.Duration // every so often Rate is multiplied by Burst for a second; 0: never
 	Burst      float64
-	Repeats    float64 // share of commands that are sent again with the same key, as impatient clients do
-	Patience   int     // how often an unknown or busy command is tried again
+	Repeats    float64       // share of commands that are sent again with the same key, as impatient clients do
+	Patience   int           // how often an unknown or busy command is tried again
+	KeysBehind time.Duration // by how much the times in the keys lag behind our clock, for servers whose clocks do
 	Titles     Titles
 	Lookup     func(string) (domain.Title, bool)
 	Journal    Journal
@@ -165,7 +166,9 @@ func Run(ctx context.Context, target Target, options Options) (*Report, error) {
 	rec := newRecorder(options.Seed)
 	homes := make(chan *Household, options.Households)
 	for i := range options.Households {
-		homes <- NewHousehold(options.Seed, i, options.Prefix)
+		h := NewHousehold(options.Seed, i, options.Prefix)
+		h.keysBehind = options.KeysBehind
+		homes <- h
 	}
 	tokens := paceMaker(ctx, options)
 	begin := time.Now()

@@ -63,14 +63,14 @@ func (s *Search) AuditStream(ctx context.Context, stream domain.StreamID, events
 		was, is := stored[made.Seq]
 		switch made := line(made); {
 		case !is:
-			differing = append(differing, "not stored, but what the events give: "+made)
+			differing = append(differing, projector.NotStored+made)
 		case was != made:
-			differing = append(differing, "stored, but not what the events give: "+was, "not stored, but what the events give: "+made)
+			differing = append(differing, projector.NotGiven+was, projector.NotStored+made)
 		}
 		delete(stored, made.Seq)
 	}
 	for _, was := range stored {
-		differing = append(differing, "stored, but not what the events give: "+was)
+		differing = append(differing, projector.NotGiven+was)
 	}
 	return differing, nil
 }

@@ -33,6 +33,7 @@ type Config struct {
 	Patience  time.Duration // for an answer, if the caller has no deadline. Default 10 s
 	Idle      int           // connections kept per process. Default 256
 	DialFunc  func(ctx context.Context, network, address string) (net.Conn, error)
+	Now       func() time.Time // what requests are signed by. Default time.Now
 }
 
 // Addresses says where a process can be reached.
@@ -48,6 +49,9 @@ func (c Config) withDefaults() Config {
 	c.Idle = cmp.Or(c.Idle, 256)
 	if c.DialFunc == nil {
 		c.DialFunc = (&net.Dialer{KeepAlive: 15 * time.Second}).DialContext
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	return c
 }
@@ -151,7 +155,7 @@ func (c *Client) ask(ctx context.Context, process, path string, body []byte) ([]
 	}
 	request.Header.Set("Content-Type", "application/json")
 	request.Header.Set(internalapi.HeaderPatience, strconv.FormatInt(max(1, patience.Milliseconds()), 10))
-	c.cfg.Keys.Sign(request, body, time.Now())
+	c.cfg.Keys.Sign(request, body, c.cfg.Now())
 	stop := c.watch(watched, address, give)
 	answer, err := c.exchange(request, body)
 	stop()

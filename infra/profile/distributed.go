@@ -51,7 +51,7 @@ func (d *distributed) openStores(ctx context.Context, s *System) (err error) {
 	}
 	s.onClose(func(context.Context) error { return d.kept.Close() })
 	s.log, s.vault = laterStore[*kept]{d.kept}, laterVault{d.kept}
-	s.peers, err = newPeers(s.name, s.keys.Secret.Key("forwarding"), laterMembers{d.kept}, s.logger)
+	s.peers, err = newPeers(s.name, s.keys.Secret.Key("forwarding"), laterMembers{d.kept}, s.wall, s.logger)
 	return err
 }
 

@@ -27,6 +27,7 @@ type peers struct {
 	members command.Members
 	client  *forward.Client
 	roster  atomic.Pointer[command.Roster]
+	wall    func() time.Time // what requests between processes are signed and checked by
 	logger  *slog.Logger
 	server  *http.Server
 	served  chan error
@@ -38,10 +39,10 @@ var (
 	_ forward.Addresses = (*peers)(nil)
 )
 
-func newPeers(name string, key []byte, members command.Members, logger *slog.Logger) (*peers, error) {
-	p := &peers{name: name, keys: internalapi.Keys{key}, members: members, logger: logger}
+func newPeers(name string, key []byte, members command.Members, wall func() time.Time, logger *slog.Logger) (*peers, error) {
+	p := &peers{name: name, keys: internalapi.Keys{key}, members: members, wall: wall, logger: logger}
 	var err error
-	if p.client, err = forward.New(forward.Config{Addresses: p, Keys: p.keys}); err != nil {
+	if p.client, err = forward.New(forward.Config{Addresses: p, Keys: p.keys, Now: wall}); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -90,7 +91,7 @@ func (p *peers) enlist(ctx context.Context, self command.Member, shards int, reg
 
 // join listens for other processes and tells of this one, which writes shards.
 func (p *peers) join(ctx context.Context, local *command.App, roles []string, listen, address string, shards int, registry prometheus.Registerer) error {
-	handler, err := internalapi.NewHandler(local, internalapi.Options{Keys: p.keys, Logger: p.logger})
+	handler, err := internalapi.NewHandler(local, internalapi.Options{Keys: p.keys, Now: p.wall, Logger: p.logger})
 	if err != nil {
 		return err
 	}

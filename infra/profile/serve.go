@@ -123,7 +123,7 @@ func (s *System) project(ctx context.Context) error {
 // handler is the APIs of this process on one gateway, with health and metrics.
 func (s *System) handler() (http.Handler, *web.Health, error) {
 	health := &web.Health{Checks: s.checks()}
-	tokens := web.NewTokens(tokenKeys{s.keys.Tokens}, nil)
+	tokens := web.NewTokens(tokenKeys{s.keys.Tokens}, s.wall)
 	gateway := web.NewGateway(web.GatewayOptions{
 		Tokens: tokens, Health: health, Logger: s.logger,
 		Registerer: s.registry, Gatherer: s.registry, MaxInFlight: s.config.MaxInFlight,

@@ -113,10 +113,13 @@ func open(ctx context.Context, c *config.Config, o cli.OpenOptions, out outside)
 	s := &System{name: processName(), config: c, logger: o.Logger, clock: o.Clock, registry: prometheus.NewRegistry(), outside: out}
 	s.busy.recorded = &s.recorded
 	if s.clock == nil {
-		s.clock = time.Now
+		s.clock = s.wall
 	}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
+	}
+	if c.ClockOffset != 0 {
+		s.logger.Warn("THE CLOCK OF THIS PROCESS IS WRONG ON PURPOSE: for tests, never for production", "clock_offset", c.ClockOffset.String())
 	}
 	defer func() {
 		if err != nil {
@@ -145,6 +148,9 @@ func open(ctx context.Context, c *config.Config, o cli.OpenOptions, out outside)
 	s.openQueries()
 	return s, nil
 }
+
+// wall is what the clock of this process shows: the machine's, wrong by as much as was asked for.
+func (s *System) wall() time.Time { return time.Now().Add(s.config.ClockOffset) }
 
 // The roles of a process, beside command.RoleCommand.
 const (

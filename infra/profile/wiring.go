@@ -93,8 +93,13 @@ type keyRing struct{ *keys.Ring }
 
 // Token signs an access token.
 func (k keyRing) Token(role domain.Role, customer, subject string, life time.Duration) (string, error) {
+	return k.TokenFrom(role, customer, subject, time.Now(), life)
+}
+
+// TokenFrom signs an access token for a time.
+func (k keyRing) TokenFrom(role domain.Role, customer, subject string, from time.Time, life time.Duration) (string, error) {
 	id, private := k.Tokens.Signer()
-	return web.Issue(private, id, web.Identity{Subject: subject, Role: role, Customer: customer}, time.Now(), life)
+	return web.Issue(private, id, web.Identity{Subject: subject, Role: role, Customer: customer}, from, life)
 }
 
 // LicenseKeys are the public keys of licences.

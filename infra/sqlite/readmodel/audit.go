@@ -138,12 +138,12 @@ func differing(stored, made []string) []string {
 	var words []string
 	for _, line := range stored {
 		if count[line]--; count[line] < 0 {
-			words = append(words, "stored, but not what the events give: "+line)
+			words = append(words, projector.NotGiven+line)
 		}
 	}
 	for _, line := range made {
 		for ; count[line] > 0; count[line]-- {
-			words = append(words, "not stored, but what the events give: "+line)
+			words = append(words, projector.NotStored+line)
 		}
 	}
 	return words
