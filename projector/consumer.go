@@ -37,6 +37,7 @@ type Consumer[T Tx] struct {
 	clock      func() time.Time
 	metrics    *Metrics
 	waiter     *Waiter
+	epoch      uint64 // in which the waiter hears it
 	logger     *slog.Logger
 	shards     []*shardState // in the order given
 	byShard    map[int]*shardState

@@ -78,7 +78,7 @@ func (c *Consumer[T]) attempt(ctx context.Context, s *shardState, batch []*domai
 	if at := tx.Checkpoint(); at != s.last {
 		s.acquit() // another instance has dealt with these events
 		s.moveTo(at)
-		c.waiter.reached(s.shard, at)
+		c.waiter.reached(c.epoch, s.shard, at)
 		return errMoved
 	}
 	events, parks, err := c.flowing(ctx, tx, s, batch)
@@ -272,7 +272,7 @@ func (c *Consumer[T]) succeeded(s *shardState, batch []*domain.Entry) {
 	s.acquit()
 	s.oneByOne = false
 	s.span = min(max(2*s.span, 2), maxSpan)
-	c.waiter.reached(s.shard, last)
+	c.waiter.reached(c.epoch, s.shard, last)
 	c.metrics.applied(c.Name(), s.shard, entries, events)
 	if c.cfg.Applied != nil {
 		c.cfg.Applied(s.shard, entries, events)

@@ -75,7 +75,7 @@ func (c *Consumer[T]) judge(s *shardState, otherwise Outcome, err error) (Outcom
 		return otherwise, nil
 	case errors.Is(err, ErrHistoryDiffers):
 		err = s.stop(fmt.Errorf("%s: %w", c.Name(), err))
-		c.waiter.stopped(s.shard, err)
+		c.waiter.stopped(c.epoch, s.shard, err)
 		c.metrics.differs(c.Name(), s.shard)
 		c.logger.Error("the shard stops: history differs", "shard", s.shard, "error", err)
 		return Stopped, err
@@ -103,7 +103,7 @@ func (c *Consumer[T]) look(ctx context.Context, s *shardState) (Outcome, error) 
 	}
 	s.known = true
 	s.correctTail(heard, max(head.Index, s.end().Index))
-	c.waiter.reached(s.shard, last)
+	c.waiter.reached(c.epoch, s.shard, last)
 	c.countParked(ctx, s)
 	return s.idleUnlessReady(), nil
 }

@@ -104,7 +104,7 @@ func NewModel[T Tx, M Store[T]](cfg ModelConfig, ports ModelPorts[T, M]) *Model[
 		m.fresh = f.Fresh()
 	}
 	m.waiter = NewWaiter(m)
-	m.active = m.activityOf(0, m.newConsumer(noStore[T]{}))
+	m.active = m.activityOf(0, m.newConsumer(noStore[T]{}, 0))
 	return m
 }
 
@@ -369,15 +369,17 @@ func (m *Model[T, M]) goOver(ctx context.Context, number int, store M) error {
 	if old != nil && old.number == number {
 		return closeStore(store) // somebody was faster
 	}
-	m.supersede(m.activityOf(number, m.newConsumer(store)))
+	// Nobody who waits hears of the new one before readers are given it.
+	epoch := m.waiter.nextEpoch()
+	m.supersede(m.activityOf(number, m.newConsumer(store, epoch)))
 	if old != nil {
 		if err := m.reach(ctx, store, old.store); err != nil {
-			m.supersede(m.activityOf(old.number, m.newConsumer(old.store))) // all goes on as it was, until the next look
+			m.supersede(m.activityOf(old.number, m.newConsumer(old.store, epoch-1))) // all goes on as it was, until the next look
 			return errors.Join(err, closeStore(store))
 		}
 	}
-	m.waiter.restart()
 	m.mu.Lock()
+	m.waiter.restart()
 	m.read, m.since = &generation[T, M]{number: number, store: store}, time.Now()
 	closeOld := false
 	if old != nil {
@@ -395,9 +397,9 @@ func (m *Model[T, M]) goOver(ctx context.Context, number int, store M) error {
 }
 
 // newConsumer is the one that keeps what is read up to date.
-func (m *Model[T, M]) newConsumer(store Store[T]) *Consumer[T] {
+func (m *Model[T, M]) newConsumer(store Store[T], epoch uint64) *Consumer[T] {
 	c := NewConsumer(m.cfg.Consumer, m.ports.Projection, store, m.ports.Log, m.ports.Histories, m.ports.Shards, m.ports.Clock, m.ports.Metrics)
-	c.waiter = m.waiter
+	c.waiter, c.epoch = m.waiter, epoch
 	return c
 }
 

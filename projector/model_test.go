@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -129,7 +130,9 @@ func newCounting(t *testing.T, s *shelf, j *journal, p projector.Projection[*rea
 }
 
 // runModel runs a model until the test ends or stop is called.
-func runModel(t *testing.T, m *countingModel) (stop func()) {
+func runModel(t *testing.T, m interface {
+	Run(ctx context.Context) error
+}) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
@@ -426,4 +429,119 @@ func TestADroppedEventIsLeftOutAndWhatFollowsIsApplied(t *testing.T) {
 	if err := f.DropParked(t.Context(), "customer/a", 2); !errors.Is(err, projector.ErrNotParked) {
 		t.Errorf("again: %v", err)
 	}
+}
+
+// busyJournal is a log that grows whenever somebody looks where it ends.
+type busyJournal struct {
+	*journal
+	busy atomic.Bool
+}
+
+func (j *busyJournal) Head(ctx context.Context, shard int) (domain.Head, error) {
+	if j.busy.Load() {
+		j.claim(shard, fmt.Sprintf("s%d", shard))
+	}
+	return j.journal.Head(ctx, shard)
+}
+
+func TestARebuildEndsBesideTrafficThatDoesNot(t *testing.T) {
+	t.Parallel()
+	s, j := newShelf(), &busyJournal{journal: filledJournal(40)}
+	m := projector.NewModel(quickModel(), projector.ModelPorts[*readmodel.Tx, countedStore]{
+		Projection: counting{}, Generations: s, Open: s.open, Log: j, Histories: j, Shards: []int{0, 1}, Clock: time.Now,
+	})
+	if err := m.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	runModel(t, m)
+	j.busy.Store(true)
+	if err := m.StartRebuild(t.Context(), projector.RebuildOptions{Sample: 5}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the new generation is read", func() bool { return m.Generation() == 2 })
+	j.busy.Store(false)
+}
+
+// gatedStore lets a test hold up who asks how far it is.
+type gatedStore struct {
+	*readmodel.Store
+	gate *gate
+}
+
+type gate struct {
+	shut atomic.Bool
+	open chan struct{}
+}
+
+func (g gatedStore) Checkpoints(ctx context.Context) (map[int]projector.Checkpoint, error) {
+	if g.gate.shut.Load() {
+		select {
+		case <-g.gate.open:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return g.Store.Checkpoints(ctx)
+}
+
+func TestNobodyIsToldOfAGenerationBeforeItIsRead(t *testing.T) {
+	t.Parallel()
+	s, j := newShelf(), filledJournal(40)
+	first, others := &gate{open: make(chan struct{})}, &gate{}
+	m := projector.NewModel(quickModel(), projector.ModelPorts[*readmodel.Tx, gatedStore]{
+		Projection: counting{}, Generations: s, Log: j, Histories: j, Shards: []int{0, 1}, Clock: time.Now,
+		Open: func(ctx context.Context, n int) (gatedStore, error) {
+			c, err := s.open(ctx, n)
+			if n == 1 {
+				return gatedStore{c.Store, first}, err
+			}
+			return gatedStore{c.Store, others}, err
+		},
+	})
+	if err := m.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	runModel(t, m)
+	ctx := t.Context()
+	// Another process builds a generation and promotes it; this one goes over, and is held up while it asks how far the
+	// old one is.
+	if _, err := s.Create(ctx); err != nil {
+		t.Fatal(err)
+	}
+	at := func(generation int) uint64 {
+		c, err := s.stores[generation].Checkpoints(ctx)
+		if err != nil {
+			t.Error(err)
+		}
+		return min(c[0].Index, c[1].Index)
+	}
+	built := projector.NewConsumer(quickModel().Consumer, projector.Projection[*readmodel.Tx](counting{}), projector.Store[*readmodel.Tx](s.stores[2]), j, j, []int{0, 1}, time.Now, nil)
+	building, stop := context.WithCancel(ctx)
+	var builder sync.WaitGroup
+	builder.Go(func() { _ = built.Run(building) })
+	eventually(t, "both generations are at the tails", func() bool { return at(1) == 20 && at(2) == 20 })
+	stop()
+	builder.Wait()
+	first.shut.Store(true)
+	if _, err := s.PromoteFrom(ctx, 1, 2); err != nil {
+		t.Fatal(err)
+	}
+	e := j.claim(0, "c0")
+	m.Hint(0, e.Index)
+	eventually(t, "the new generation has it", func() bool { c, err := s.stores[2].Checkpoints(ctx); return err == nil && c[0].Index == e.Index })
+	waiting, enough := context.WithTimeout(ctx, 50*time.Millisecond)
+	defer enough()
+	if err := m.WaitFor(waiting, e.Events[0].Position, e.Events[0].Stream); err == nil && m.Generation() == 1 {
+		t.Error("it was said to be applied, and the generation that is read does not have it")
+	}
+	close(first.open)
+	if err := m.WaitFor(ctx, e.Events[0].Position, e.Events[0].Stream); err != nil || m.Generation() != 2 {
+		t.Errorf("in the end: %v, generation %d", err, m.Generation())
+	}
+}
+
+func quickModel() projector.ModelConfig {
+	cfg := projector.ModelConfig{WatchEvery: 5 * time.Millisecond, Grace: time.Hour}
+	cfg.Consumer.QuietMin, cfg.Consumer.QuietMax = time.Millisecond, 5*time.Millisecond
+	return cfg
 }

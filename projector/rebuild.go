@@ -491,7 +491,11 @@ func (m *Model[T, M]) build(ctx context.Context, r *rebuild, o RebuildOptions) (
 		if err := m.retryAll(ctx, store, c); err != nil {
 			return err
 		}
-		if err := m.awaitTails(ctx, r, c, nil); err != nil {
+		tails, err := heads(ctx, m.fresh, m.ports.Shards) // once: beside traffic they move on for ever
+		if err == nil {
+			err = m.awaitTails(ctx, r, c, tails)
+		}
+		if err != nil {
 			return err
 		}
 		return m.auditRebuild(ctx, r, store, c, o)
@@ -601,21 +605,13 @@ func (m *Model[T, M]) retryAll(ctx context.Context, store M, c *Consumer[T]) err
 // rebuildLook is how often a rebuild looks how far it is.
 const rebuildLook = 100 * time.Millisecond
 
-// awaitTails waits until everything up to the tails is applied; without tails, up to whatever the tails are then.
+// awaitTails waits until everything up to the tails is applied.
 func (m *Model[T, M]) awaitTails(ctx context.Context, r *rebuild, c *Consumer[T], tails map[int]uint64) error {
 	for ; ; sleep(ctx, rebuildLook) {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		wanted := tails
-		if wanted == nil {
-			now, err := heads(ctx, m.fresh, m.ports.Shards)
-			if err != nil {
-				return err
-			}
-			wanted = now
-		}
-		there, err := m.far(r, c, wanted)
+		there, err := m.far(r, c, tails)
 		if there || err != nil {
 			return err
 		}

@@ -24,6 +24,7 @@ type Waiter struct {
 	reading chan struct{} // holds a token while somebody reads the checkpoints
 
 	mu      sync.Mutex
+	epoch   uint64 // of the generation that is read: what is told of another is not heard
 	at      map[int]uint64
 	readAt  time.Time
 	stops   map[int]error
@@ -130,7 +131,7 @@ func (w *Waiter) read(ctx context.Context, lately time.Duration) error {
 		return context.Cause(ctx)
 	}
 	w.mu.Lock()
-	fresh := time.Since(w.readAt) < lately
+	fresh, epoch := time.Since(w.readAt) < lately, w.epoch
 	w.mu.Unlock()
 	if fresh {
 		return nil
@@ -143,7 +144,7 @@ func (w *Waiter) read(ctx context.Context, lately time.Duration) error {
 	w.readAt = time.Now()
 	w.mu.Unlock()
 	for shard, checkpoint := range checkpoints {
-		w.reached(shard, checkpoint)
+		w.reached(epoch, shard, checkpoint)
 	}
 	return nil
 }
@@ -155,28 +156,39 @@ func (w *Waiter) now(shard int) (uint64, <-chan struct{}, error) {
 	return w.at[shard], w.changed, w.stops[shard]
 }
 
-// reached says that a shard is so far.
-func (w *Waiter) reached(shard int, checkpoint Checkpoint) {
+// reached says that a shard is so far in the generation of an epoch.
+func (w *Waiter) reached(epoch uint64, shard int, checkpoint Checkpoint) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if checkpoint.Index > w.at[shard] {
+	if epoch == w.epoch && checkpoint.Index > w.at[shard] {
 		w.at[shard] = checkpoint.Index
 		w.announce()
 	}
 }
 
 // stopped says that a shard will not come any further.
-func (w *Waiter) stopped(shard int, err error) {
+func (w *Waiter) stopped(epoch uint64, shard int, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if epoch != w.epoch {
+		return
+	}
 	w.stops[shard] = err
 	w.announce()
+}
+
+// nextEpoch is that of the generation that will be read after this one.
+func (w *Waiter) nextEpoch() uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.epoch + 1
 }
 
 // restart forgets how far the shards were: another generation is read now.
 func (w *Waiter) restart() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.epoch++
 	clear(w.at)
 	clear(w.stops)
 	w.readAt = time.Time{}
