@@ -76,6 +76,7 @@ type audit struct {
 	checkpoints []map[int]Checkpoint // by model, read before the logs' heads
 	streams     map[domain.StreamID]*auditedStream
 	read        readHistory
+	overtaken   []overtakenStream
 }
 
 // auditedStream is what the log says of a stream: seq and position of its last event, and a digest over all; and the

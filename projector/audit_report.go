@@ -12,8 +12,9 @@ type AuditReport struct {
 	Shards      []AuditedShard
 	Models      []AuditedModel
 	Parked      []AuditedParked
-	Histories   int // streams whose history was compared
-	Recomputed  int // streams whose rows were made anew, counted for each model
+	Histories   int      // streams whose history was compared
+	Recomputed  int      // streams whose rows were made anew, counted for each model
+	Overtaken   []string // streams that changed whenever they were compared: not compared, and no difference
 	Differences []Difference
 	More        int // differences that were found and are not listed
 }
@@ -107,6 +108,9 @@ func (r AuditReport) Print(w io.Writer) error {
 				p.Parked.Since.UTC().Format("2006-01-02T15:04:05Z"), p.Parked.Attempts, p.Parked.Reason)
 		}
 	}
+	if err == nil && len(r.Overtaken) > 0 {
+		_, err = fmt.Fprintf(w, "not compared, because they changed all the while: %s\n", strings.Join(r.Overtaken[:min(10, len(r.Overtaken))], ", ")+more(len(r.Overtaken)-10))
+	}
 	for _, d := range r.Differences {
 		if err == nil {
 			_, err = fmt.Fprintln(w, "DIFFERS "+d.String())
@@ -120,4 +124,11 @@ func (r AuditReport) Print(w io.Writer) error {
 		_, err = fmt.Fprintln(w, "clean: no differences")
 	}
 	return err
+}
+
+func more(n int) string {
+	if n <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(" and %d more", n)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"carryon/domain"
@@ -124,17 +125,24 @@ func (o overtaken) AuditStream(ctx context.Context, stream domain.StreamID, even
 
 func TestAModelThatWorksMeanwhileIsAskedAgain(t *testing.T) {
 	t.Parallel()
-	f, target := audited(t)
-	left := 3
-	target.Models[0].Rows = overtaken{target.Models[0].Rows.(*projector.Remade[*readmodel.Tx]), func() {
-		if left--; left >= 0 {
-			f.journal.claim(0, "a", "b")
-			f.settle(t)
-		}
-	}}
-	report, err := projector.Audit(t.Context(), target, projector.AuditOptions{})
-	if err != nil || !report.Clean() {
-		t.Errorf("%v, %v", report.Differences, err)
+	for _, test := range []struct {
+		times    int
+		compared bool
+	}{{3, true}, {7, true}, {20, true}, {1 << 20, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			f, target := audited(t)
+			left := test.times
+			target.Models[0].Rows = overtaken{target.Models[0].Rows.(*projector.Remade[*readmodel.Tx]), func() {
+				if left--; left >= 0 {
+					f.journal.claim(0, "a", "b")
+					f.settle(t)
+				}
+			}}
+			report, err := projector.Audit(t.Context(), target, projector.AuditOptions{})
+			if err != nil || !report.Clean() || (len(report.Overtaken) == 0) != test.compared {
+				t.Errorf("overtaken %d times: %v, not compared %v, %v", test.times, report.Differences, report.Overtaken, err)
+			}
+		})
 	}
 }
 

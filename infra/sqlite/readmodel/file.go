@@ -60,7 +60,7 @@ type sqliteFile struct {
 
 	mu      sync.Mutex
 	shards  map[int]bool         // that a transaction is open on, or waits for its turn
-	queries map[string]*sql.Stmt // of the connections that read
+	queries map[string]*prepared // of the connections that read
 }
 
 // openFile opens or makes a model's file.
@@ -73,7 +73,7 @@ func openFile(ctx context.Context, path string, s Schema) (*file, error) {
 }
 
 func openSQLite(ctx context.Context, path string, s Schema) (_ *sqliteFile, err error) {
-	f := &sqliteFile{model: s.Model, path: path, turn: make(chan struct{}, 1), shards: map[int]bool{}, stmts: map[string]*sql.Stmt{}, queries: map[string]*sql.Stmt{}}
+	f := &sqliteFile{model: s.Model, path: path, turn: make(chan struct{}, 1), shards: map[int]bool{}, stmts: map[string]*sql.Stmt{}, queries: map[string]*prepared{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("open read model %s: %w", s.Model, err), f.Close())
@@ -132,39 +132,71 @@ func (f *sqliteFile) close() error {
 
 // query prepares once and runs many times.
 func (f *sqliteFile) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
-	s, err := f.prepared(ctx, text)
+	s, err := f.take(ctx, text)
 	if err != nil {
 		return nil, err
 	}
+	defer f.giveBack(s)
 	return s.QueryContext(ctx, args...)
 }
 
-func (f *sqliteFile) prepared(ctx context.Context, text string) (*sql.Stmt, error) {
-	f.mu.Lock()
-	s := f.queries[text]
-	full := len(f.queries) >= maxPrepared
-	f.mu.Unlock()
-	if s != nil {
+// prepared is a statement, with those who are about to run it: it is not closed under their hands.
+type prepared struct {
+	*sql.Stmt
+	users   int
+	dropped bool
+}
+
+func (f *sqliteFile) take(ctx context.Context, text string) (*prepared, error) {
+	if s := f.known(text); s != nil {
 		return s, nil
 	}
-	s, err := f.db.Reader.PrepareContext(ctx, inSQLite(text))
+	made, err := f.db.Reader.PrepareContext(ctx, inSQLite(text))
 	if err != nil {
 		return nil, fmt.Errorf("read model %s: prepare: %w", f.model, err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if known := f.queries[text]; known != nil {
-		return known, s.Close() //nolint:sqlclosecheck // it was prepared twice at once; the other one is kept
-	}
-	if full {
+	s := &prepared{Stmt: made, users: 1}
+	switch {
+	case f.queries[text] != nil: // it was prepared twice at once
+		s.dropped = true
+		return s, nil
+	case len(f.queries) >= maxPrepared:
 		for text, old := range f.queries {
 			delete(f.queries, text)
-			_ = old.Close() // database/sql keeps it until its last user is done
+			old.dropped = true
+			f.closeIdle(old)
 			break
 		}
 	}
 	f.queries[text] = s
 	return s, nil
+}
+
+func (f *sqliteFile) known(text string) *prepared {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.queries[text]
+	if s != nil {
+		s.users++
+	}
+	return s
+}
+
+func (f *sqliteFile) giveBack(s *prepared) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s.users--
+	f.closeIdle(s)
+}
+
+// closeIdle closes a statement that was dropped when its last user has run it. Rows that are still being read keep what
+// they need.
+func (f *sqliteFile) closeIdle(s *prepared) {
+	if s.dropped && s.users == 0 {
+		_ = s.Close() // nothing can be done about it
+	}
 }
 
 // maxPrepared statements are kept: filters make many texts.
