@@ -265,6 +265,7 @@ func (m *Model[T, M]) beginRebuild(ctx context.Context) (r *rebuild, release fun
 		m.mu.Lock()
 		m.rebuild = before
 		m.mu.Unlock()
+		close(r.over) // for who wanted to end it meanwhile
 		return nil, nil, err
 	}
 	return r, func() { letGo(); close(r.over) }, nil

@@ -498,6 +498,20 @@ func (g *group) judge(r *rendering) verdict {
 	return leaves
 }
 
+// beat gives a listener a sign of life, in its place among the items: whoever continues from it has not to go back to
+// the last event that passed his filter.
+func (f *feed) beat(l *listener) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	g := f.groups[l.group]
+	if g == nil {
+		return
+	}
+	if _, listens := g.listeners[l]; listens {
+		f.hand(g, l, told{LiveItem: LiveItem{Kind: LiveBeat, ID: f.hub.id(f.where(), g.key.veiled)}})
+	}
+}
+
 // hand gives an item to a listener, or dismisses him when he does not take what he was given.
 func (f *feed) hand(g *group, l *listener, item told) {
 	select {
@@ -539,12 +553,12 @@ func (s *liveStream) run(ctx context.Context, send func(LiveItem) error) error {
 	if err := send(LiveItem{Kind: LiveBeat, ID: s.id()}); err != nil {
 		return err
 	}
-	return s.listen(ctx, send)
+	return s.listen(ctx, f, send)
 }
 
 func (s *liveStream) id() string { return s.hub.id(s.after, s.listener.group.veiled) }
 
-func (s *liveStream) listen(ctx context.Context, send func(LiveItem) error) error {
+func (s *liveStream) listen(ctx context.Context, f *feed, send func(LiveItem) error) error {
 	beat := time.NewTicker(liveBeat)
 	defer beat.Stop()
 	last, quiet := s.id(), true
@@ -562,12 +576,10 @@ func (s *liveStream) listen(ctx context.Context, send func(LiveItem) error) erro
 			if err := send(item.LiveItem); err != nil {
 				return err
 			}
-			last, quiet = item.ID, false
+			last, quiet = item.ID, item.Kind == LiveBeat
 		case <-beat.C:
 			if quiet {
-				if err := send(LiveItem{Kind: LiveBeat, ID: last}); err != nil {
-					return err
-				}
+				f.beat(s.listener)
 			}
 			quiet = true
 		}

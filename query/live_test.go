@@ -123,6 +123,32 @@ func (r *radio) heard(t testing.TB) (string, string) {
 	return strings.Join(words, " "), id
 }
 
+func TestAStreamIsContinuedFromASignOfLifeHoweverLongNothingMatched(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newStation(t, 1)
+		r := s.listen(query.Live{Filter: `plan == "never"`})
+		for i := range query.MaxLiveBehind + 50 {
+			s.record(1, "a", true, "x")
+			if i%100 == 0 {
+				synctest.Wait()
+			}
+		}
+		<-time.After(40 * time.Second)
+		_, last := r.heard(t)
+		again := s.listen(query.Live{Filter: `plan == "never"`, After: last})
+		s.record(1, "a", true, "never")
+		if got, _ := again.heard(t); got != "never" {
+			t.Errorf("continued: %s", got)
+		}
+		for _, r := range []*radio{r, again} {
+			r.stop()
+			<-r.ended
+		}
+		s.hub.Close()
+	})
+}
+
 func TestWhoListensHearsWhatPassesHisFilterFromNowOn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
