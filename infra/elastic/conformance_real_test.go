@@ -136,7 +136,7 @@ func (s rowStore) Begin(ctx context.Context, shard int) (*rowTx, error) {
 func (t *rowTx) Commit(ctx context.Context, to projector.Checkpoint) error {
 	for _, row := range t.rows {
 		t.add(domain.Event{Stream: row.Stream, Seq: row.Seq}, write{
-			id: eventID(row.Stream, row.Seq), version: math.MaxInt64 - int64(to.Index),
+			id: eventID(row.Stream, row.Seq), version: math.MaxInt64/4 - int64(to.Index),
 			source: rowDocument{row.Stream, row.Seq, row.Count, row.Digest, to.Index, t.shard},
 		})
 	}

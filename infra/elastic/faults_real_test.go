@@ -220,6 +220,87 @@ func TestADocumentThatIsRefusedParksItsStreamWithTheReason(t *testing.T) {
 	checkWhole(t, s, log, 0)
 }
 
+func TestWhoTakesBackLateTakesNothingBackThatARetryWrote(t *testing.T) {
+	t.Parallel()
+	log := entriesLog{1: someLog(t, 200)[1]}
+	var poison *domain.Event
+	behind := 0
+	for i := range log[1] {
+		for j := range log[1][i].Events {
+			switch e := &log[1][i].Events[j]; {
+			case poison == nil && e.Seq == 2:
+				poison = e
+			case poison != nil && e.Stream == poison.Stream:
+				behind++
+			}
+		}
+	}
+	if behind == 0 {
+		t.Fatal("nothing comes behind the event")
+	}
+	actor := poison.Actor
+	poison.Actor = domain.Actor{ID: strings.Repeat("x", 40_000), Role: domain.RoleSupport}
+	cfg, w := testConfig(t), &wire{}
+	late, quick := searchOn(t, cfg, log, w), searchOn(t, cfg, log, nil)
+	if err := late.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	held, release := make(chan struct{}), make(chan struct{})
+	var bulks atomic.Int32
+	w.on(func(r *http.Request, answered bool) bool {
+		if !answered && strings.HasSuffix(r.URL.Path, "_bulk") && bulks.Add(1) == 2 { // the one that takes back
+			close(held)
+			<-release
+		}
+		return false
+	})
+	ended := make(chan error, 1)
+	go func() {
+		ended <- conformance.ApplyEntries(t.Context(), projector.Store[projector.SearchTx](late), projector.Search{}, log[1])
+	}()
+	select {
+	case <-held:
+	case err := <-ended:
+		t.Fatalf("nothing was taken back: %v", err)
+	}
+	c := consumerOf(log, quick)
+	drain(t, c, log)
+	poison.Actor = actor
+	if err := c.RetryParked(t.Context(), poison.Stream); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	if err := <-ended; err == nil {
+		t.Error("who was late was not told")
+	}
+	if err := quick.refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	checkWhole(t, quick, log, 0)
+}
+
+func TestWhatIsDroppedIsNeverPromotedAndItsNumberNotGivenAgain(t *testing.T) {
+	t.Parallel()
+	g := testClient(t, testConfig(t)).Generations()
+	next, err := g.Create(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Drop(t.Context(), next); err != nil {
+		t.Fatal(err)
+	}
+	if did, err := g.PromoteFrom(t.Context(), 1, next); did || err != nil {
+		t.Errorf("promoted: %t, %v", did, err)
+	}
+	again, err := g.Create(t.Context())
+	if err != nil || again != next+1 {
+		t.Errorf("after generation %d was dropped, generation %d was made: %v", next, again, err)
+	}
+	if did, err := g.PromoteFrom(t.Context(), 1, again); !did || err != nil {
+		t.Errorf("promoted: %t, %v", did, err)
+	}
+}
+
 func TestACommitWhoseAnswerIsLostIsFoundOut(t *testing.T) {
 	t.Parallel()
 	log := someLog(t, 200)

@@ -158,9 +158,11 @@ func (k *kept[S]) condition(absent string) string {
 	return fmt.Sprintf("?if_seq_no=%d&if_primary_term=%d", k.SeqNo, k.Term)
 }
 
-// reading is which generation is read.
+// reading is which generation is read, and which newer ones were dropped: those never will be, and their numbers are not
+// given again. Both are changed in one document, on condition, so that nobody drops what is being promoted.
 type reading struct {
-	Generation int `json:"generation"`
+	Generation int   `json:"generation"`
+	Dropped    []int `json:"dropped,omitempty"`
 }
 
 func (g Generations) readingID() string { return "reading/" + g.name }
@@ -204,15 +206,15 @@ func (g Generations) Create(ctx context.Context) (int, error) {
 	if err := g.prepare(ctx); err != nil {
 		return 0, g.failed("a new generation", err)
 	}
-	current, err := g.Current(ctx)
+	k, current, err := g.current(ctx)
 	if err != nil {
-		return 0, err
+		return 0, g.failed("a new generation", err)
 	}
 	list, err := g.List(ctx)
 	if err != nil {
 		return 0, err
 	}
-	for n := slices.Max(append(list, current)) + 1; ; n++ {
+	for n := slices.Max(slices.Concat(list, k.Source.State.Dropped, []int{current})) + 1; ; n++ {
 		made, err := g.make(ctx, n)
 		if err != nil {
 			return 0, g.failed("a new generation", err)
@@ -239,10 +241,11 @@ func (g Generations) PromoteFrom(ctx context.Context, from, generation int) (boo
 		return false, g.failed(what, err)
 	}
 	k, current, err := g.current(ctx)
-	if err != nil || current != from {
+	if err != nil || current != from || slices.Contains(k.Source.State.Dropped, generation) {
 		return false, g.failed(what, err)
 	}
-	err = k.change(ctx, g.c, g.control(), g.readingID(), stated{State: reading{generation}})
+	next := reading{Generation: generation, Dropped: slices.DeleteFunc(k.Source.State.Dropped, func(n int) bool { return n < generation })}
+	err = k.change(ctx, g.c, g.control(), g.readingID(), stated{State: next})
 	if says(err, conflict) {
 		return false, nil
 	}
@@ -278,18 +281,33 @@ func (g Generations) point(ctx context.Context) error {
 // Drop removes a generation's index.
 func (g Generations) Drop(ctx context.Context, generation int) error {
 	what := "drop generation " + strconv.Itoa(generation)
-	_, current, err := g.current(ctx)
-	if err == nil && current == generation {
-		err = projector.ErrCurrent
-		return fmt.Errorf("%s of read model %s: %w", what, g.design.model, err)
+	if err := g.prepare(ctx); err != nil {
+		return g.failed(what, err)
 	}
-	if err == nil {
+	for {
+		k, current, err := g.current(ctx)
+		if err != nil {
+			return g.failed(what, err)
+		}
+		if current == generation {
+			return fmt.Errorf("%s of read model %s: %w", what, g.design.model, projector.ErrCurrent)
+		}
+		if generation > current && !slices.Contains(k.Source.State.Dropped, generation) {
+			next := reading{Generation: current, Dropped: append(k.Source.State.Dropped, generation)}
+			err := k.change(ctx, g.c, g.control(), g.readingID(), stated{State: next})
+			if says(err, conflict) { // somebody promoted or dropped one
+				continue
+			}
+			if err != nil {
+				return g.failed(what, err)
+			}
+		}
 		err = g.c.call(ctx, http.MethodDelete, "/"+g.Index(generation), nil, nil)
+		if says(err, noSuchIndex) {
+			return nil
+		}
+		return g.failed(what, err)
 	}
-	if says(err, noSuchIndex) {
-		return nil
-	}
-	return g.failed(what, err)
 }
 
 // A claim is a document that its holder renews. One that was not renewed for claimFor is nobody's any more: its holder

@@ -121,6 +121,14 @@ func (t *tx) Commit(ctx context.Context, to projector.Checkpoint) error {
 }
 
 func (t *tx) commit(ctx context.Context, to projector.Checkpoint) error {
+	// What a retry writes is newer than what the stream's events were written as at first: whoever takes those back late
+	// must not take back this.
+	for i := range t.writes {
+		t.writes[i].version *= 2
+		if t.writes[i].version > 0 && slices.Contains(t.gone, t.events[i].Stream) {
+			t.writes[i].version++
+		}
+	}
 	refusals, err := t.s.c.bulk(ctx, t.s.index, t.writes)
 	if err != nil {
 		return err
@@ -155,6 +163,13 @@ func (t *tx) refuse(ctx context.Context, refusals []refused) error {
 		}
 	}
 	if len(back) > 0 {
+		now, err := look[checkpoint](ctx, t.s.c, t.s.index, checkpointID(t.shard))
+		if err != nil {
+			return storeError(err)
+		}
+		if now.Found != t.doc.Found || now.SeqNo != t.doc.SeqNo || now.Term != t.doc.Term { // another has done so, and gone on
+			return projector.ErrElsewhere
+		}
 		if _, err := t.s.c.bulk(ctx, t.s.index, back); err != nil {
 			return err
 		}
