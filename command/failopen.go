@@ -39,7 +39,8 @@ func (c FailOpen) withDefaults() FailOpen {
 
 // mayFailOpen tells whether a request failed for want of the books, and not of the caller's patience.
 func (a *App) mayFailOpen(ctx context.Context, r *request, err error) bool {
-	return !r.dryRun && ctx.Err() == nil && (errors.Is(err, ErrUnreadable) || errors.Is(err, ErrDiffers))
+	// not when another process may have recorded the command: then there would be two answers
+	return !r.dryRun && ctx.Err() == nil && !errors.Is(err, ErrUnknown) && (errors.Is(err, ErrUnreadable) || errors.Is(err, ErrDiffers))
 }
 
 // grantedWithoutBooks tells whether a command was answered by a grant without the books: its repeat must get that

@@ -93,10 +93,15 @@ func (s *System) join(ctx context.Context) error {
 	return s.peers.join(ctx, s.app.Local(), s.config.Roles, s.config.InternalListen, s.config.InternalAddress, s.layout.customerShards, s.registry)
 }
 
+// departPatience bounds how long requests wait for the list of members: leaving it is polite, and answering is owed.
+const departPatience = 3 * time.Second
+
 func (s *System) depart(ctx context.Context) error {
 	if s.peers == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, departPatience)
+	defer cancel()
 	return s.peers.depart(ctx)
 }
 
