@@ -196,8 +196,13 @@ func (r *round) live(ctx context.Context) (loads []*simulate.Report, err error) 
 		r.sent.Store(r.o.RoundCommands)
 		load <- ended{report, err}
 	})
+	watching, enough := context.WithCancel(loaded)
+	var watch sync.WaitGroup
+	watch.Go(func() { r.watch(watching, end) })
 	bursts := r.spoil(loaded, end, course, prefix)
 	working.Wait()
+	enough()
+	watch.Wait()
 	main := <-load
 	for report := range bursts {
 		loads = append(loads, report)
@@ -225,6 +230,23 @@ func (r *round) live(ctx context.Context) (loads []*simulate.Report, err error) 
 		}
 	}
 	return loads, nil
+}
+
+// stuckAfter is how long nothing may go on: far longer than any fault lasts, and any server takes to start.
+const stuckAfter = 3 * time.Minute
+
+// watch ends a load that does not go on.
+func (r *round) watch(ctx context.Context, end context.CancelCauseFunc) {
+	last, since := int64(-1), time.Now()
+	for pause(ctx, time.Second) {
+		if sent := r.sent.Load(); sent != last {
+			last, since = sent, time.Now()
+		}
+		if time.Since(since) > stuckAfter {
+			end(fmt.Errorf("%w: no commands were answered for %s, after %d of the round; see the logs of the processes", ErrFound, stuckAfter, last))
+			return
+		}
+	}
 }
 
 // target is all processes that take commands, and one that answers questions.

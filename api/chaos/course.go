@@ -45,9 +45,6 @@ type Course struct {
 	Faults []Fault                  // in order
 }
 
-// Links with other names are to servers. Hidden is what happens to this one.
-const others = "processes"
-
 // Draw draws the course of a round with n faults.
 func Draw(seed uint64, round, n int, processes []*Process, servers []*Server) Course {
 	random := rand.New(rand.NewPCG(seed, uint64(round))) //nolint:gosec // not a secret
@@ -101,7 +98,7 @@ func (f *Fault) onLink(random *rand.Rand) {
 	f.Link = links[random.IntN(len(links))]
 	kinds := []Kind{LinkCut, LinkSlow, LinkHalfOpen, LinkDeaf, LinkDeaf}
 	f.Kind = kinds[random.IntN(len(kinds))]
-	if f.Link == others {
+	if f.Link == Others {
 		f.Kind = Hidden
 		f.Lasts = max(f.Lasts, 2*time.Second)
 	}

@@ -20,8 +20,7 @@ import (
 type Process struct {
 	Name  string
 	Roles []string
-	// Links are the proxies between it and the outside, by what is at the other end: "clients", a server's name, or
-	// "processes" for what other processes ask of it.
+	// Links are the proxies between it and the outside, by what is at the other end: Clients, Others, or a server's name.
 	Links map[string]*Proxy
 
 	program string
@@ -38,8 +37,12 @@ type Process struct {
 	stopped bool // by SIGSTOP
 }
 
-// Clients is the link through which a process is loaded.
-const Clients = "clients"
+// The links that are not to servers: Clients is the one through which a process is loaded, Others the one through which
+// other processes hand commands over. Cutting the latter hides a process from them.
+const (
+	Clients = "clients"
+	Others  = "processes"
+)
 
 // NewProcess describes a process: the program with arguments and an environment, which says what it complains of into a
 // file.
@@ -50,6 +53,19 @@ func NewProcess(name, program string, roles, args, env []string, log string) (*P
 	}
 	return &Process{Name: name, Roles: roles, program: program, args: args, env: env, log: log, Links: map[string]*Proxy{Clients: clients}}, nil
 }
+
+// Link puts a proxy between the process and an address, under a name, and answers where the process must connect.
+func (p *Process) Link(name, target string) (address string, err error) {
+	proxy, err := NewProxy("127.0.0.1:0", target)
+	if err != nil {
+		return "", err
+	}
+	p.Links[name] = proxy
+	return proxy.Addr(), nil
+}
+
+// Setenv adds a variable to the environment of the process, from its next start on.
+func (p *Process) Setenv(key, value string) { p.env = append(p.env, key+"="+value) }
 
 // Has tells whether the process has a role.
 func (p *Process) Has(role string) bool { return slices.Contains(p.Roles, role) }

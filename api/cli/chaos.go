@@ -27,11 +27,17 @@ type chaosCommand struct {
 	StoreEvents   int64         `help:"A store with so many events is compared as a whole, and left for an empty one; 0: never." default:"250000"`
 	Households    int           `help:"Customers of a round." default:"120"`
 	Callers       int           `help:"Commands at once." default:"24"`
+	Writers       int           `help:"Processes that decide (distributed profile)." default:"2"`
+	Projectors    int           `help:"Processes that project (distributed profile)." default:"2"`
+	Queries       int           `help:"Processes that answer questions (distributed profile)." default:"1"`
+	Control       string        `help:"Program that does something to a server: it is called with kill, pause, resume or up, and cassandra, kafka, postgres or elasticsearch, as scripts/stack/stack is. Without it servers are left alone (distributed profile)." placeholder:"FILE"`
 }
 
 // Help is shown by --help.
 func (chaosCommand) Help() string {
 	return `Runs rounds: starts processes of this very program on stores of its own, loads them, and meanwhile kills them with -9, kills them while they start, pauses them, ends them in order, sets their clocks wrong by up to a day, cuts, delays and half-opens connections, loses answers, and fills queues by bursts. After each round it looks for every acknowledged command, and compares event store and read models: some streams after a round, all of them before a store is left and at the end.
+
+In the distributed profile (--profile distributed and its settings) there are several processes of each role, with proxies between each of them and the servers and the other processes; processes are hidden from each other, so that two own one shard; with --control the servers, too, are killed and paused. Keyspace, database, topic and prefix must be of its own: they are filled, and left as they are.
 
 --data names a folder of its own, empty or with a run to --resume. What was found stays there: store, journal, and what each process said. Exit status: 0 nothing was found, 3 something was skipped, doubled, lost, never answered or answered differently, 1 it could not be done.`
 }
@@ -43,6 +49,9 @@ func (c chaosCommand) Run(r *run) error {
 	}
 	if c.Events == 0 && c.Faults == 0 && c.Duration == 0 {
 		c.Duration = 2 * time.Minute
+	}
+	if r.config.Profile == config.ProfileDistributed {
+		c.StoreEvents = 0 // there is one store, which is configured
 	}
 	folder := r.config.Data
 	state, err := c.state(r.config.Profile, folder)
@@ -65,7 +74,7 @@ func (c chaosCommand) Run(r *run) error {
 	if err != nil {
 		return err
 	}
-	site, err := newSite(r, &settings)
+	site, err := c.newSite(r, &settings)
 	if err != nil {
 		return err
 	}
@@ -75,7 +84,7 @@ func (c chaosCommand) Run(r *run) error {
 		Folder: folder, Seed: state.Seed, Events: c.Events, Faults: c.Faults, Duration: c.Duration,
 		RoundCommands: c.RoundCommands, RoundFaults: c.RoundFaults, StoreEvents: c.StoreEvents,
 		Load: simulate.Options{
-			Households: c.Households, Callers: c.Callers, Repeats: 0.02, Patience: 60, KeysBehind: day + time.Hour,
+			Households: c.Households, Callers: c.Callers, Repeats: 0.02, Patience: 200, KeysBehind: day + time.Hour,
 			Titles: titles, Lookup: titles.Title,
 		},
 		Token:    newTokens(keys, 2*day).get,
@@ -111,6 +120,7 @@ func (c chaosCommand) check() error {
 	wrong(c.RoundCommands < 100 || c.RoundCommands > 10_000_000, "--round-commands is outside 100 to 10000000")
 	wrong(c.RoundFaults < 0 || c.RoundFaults > 1000, "--round-faults is outside 0 to 1000")
 	wrong(c.Households < 1 || c.Households > 100_000, "--households is outside 1 to 100000")
+	wrong(c.Writers < 1 || c.Writers > 16 || c.Projectors < 1 || c.Projectors > 16 || c.Queries < 1 || c.Queries > 16, "--writers, --projectors or --queries is outside 1 to 16")
 	wrong(c.Callers < 1 || c.Callers > 1000, "--callers is outside 1 to 1000")
 	return errors.Join(problems...)
 }
@@ -141,13 +151,13 @@ func (c chaosCommand) state(profile, folder string) (*chaos.State, error) {
 }
 
 // newSite is where chaos happens in a profile.
-func newSite(r *run, settings *config.Config) (chaos.Site, error) {
+func (c chaosCommand) newSite(r *run, settings *config.Config) (chaos.Site, error) {
 	program, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	if settings.Profile == config.ProfileDistributed {
-		return nil, fmt.Errorf("%w: chaos runs on the embedded profile", errUsage)
+		return c.newTown(r, settings, program)
 	}
 	return &chaosFolder{r: r, settings: settings, program: program}, nil
 }

@@ -89,6 +89,7 @@ type Settings struct {
 	Shards                    string `group:"Distributed" help:"Shards that customers are spread over, fixed when the event store is made (16)." placeholder:"N"`
 	InternalListen            string `group:"Distributed" help:"host:port where other processes hand commands over (127.0.0.1:0)." placeholder:"ADDR"`
 	InternalAddress           string `group:"Distributed" help:"host:port by which other processes reach this one." placeholder:"ADDR"`
+	ReachBy                   string `group:"Distributed" help:"host:port=host:port of nodes and brokers that tell another address of themselves." placeholder:"LIST"`
 	Cassandra                 string `group:"Distributed" help:"host:port of some nodes (127.0.0.1:9042)." placeholder:"LIST"`
 	CassandraKeyspace         string `group:"Distributed" help:"Keyspace of the event store (carryon)." placeholder:"NAME"`
 	CassandraDatacenter       string `group:"Distributed" help:"Data centre of this process." placeholder:"NAME"`

@@ -43,9 +43,10 @@ type Config struct {
 	ClockOffset     time.Duration // by how much its clock is wrong; only with Testing
 
 	// The distributed profile only.
-	Shards          int    // of customers, fixed when the event store is made
-	InternalListen  string // host:port where other processes hand commands over
-	InternalAddress string // host:port by which they reach it; empty: as it listens
+	Shards          int               // of customers, fixed when the event store is made
+	InternalListen  string            // host:port where other processes hand commands over
+	InternalAddress string            // host:port by which they reach it; empty: as it listens
+	ReachBy         map[string]string // host:port by which Cassandra's nodes and Kafka's brokers are reached that call themselves otherwise
 	Cassandra       Cassandra
 	Kafka           Kafka
 	Postgres        Postgres
@@ -147,6 +148,7 @@ func Settings() []Setting {
 		{Key: "shards", Default: "16", Help: "1 to 1024: shards that customers are spread over, fixed when the event store is made", parse: number(1, 1024, func(c *Config, n int64) { c.Shards = int(n) })},
 		{Key: "internal-listen", Default: "127.0.0.1:0", Help: "host:port where other processes hand commands over; port 0 takes a free one", parse: address(func(c *Config) *string { return &c.InternalListen })},
 		{Key: "internal-address", Help: "host:port by which other processes reach this one; empty: as it listens", parse: optional(address(func(c *Config) *string { return &c.InternalAddress }))},
+		{Key: "reach-by", Help: "host:port=host:port, separated by commas: how nodes of Cassandra and brokers of Kafka are reached that tell another address of themselves, as behind a NAT", parse: pairs(func(c *Config) *map[string]string { return &c.ReachBy })},
 		{Key: "cassandra", Default: "127.0.0.1:9042", Help: "host:port of some nodes, separated by commas", parse: list(func(c *Config) *[]string { return &c.Cassandra.Hosts })},
 		{Key: "cassandra-keyspace", Default: "carryon", Help: "keyspace of the event store", parse: name(func(c *Config) *string { return &c.Cassandra.Keyspace })},
 		{Key: "cassandra-datacenter", Help: "the data centre of this process; empty: there is only one", parse: text(func(c *Config) *string { return &c.Cassandra.Datacenter })},
@@ -336,6 +338,26 @@ func optional(parse func(*Config, string) error) func(*Config, string) error {
 			return nil
 		}
 		return parse(c, v)
+	}
+}
+
+func pairs(field func(*Config) *map[string]string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		m := map[string]string{}
+		for pair := range strings.SplitSeq(v, ",") {
+			if pair = strings.TrimSpace(pair); pair == "" {
+				continue
+			}
+			from, to, ok := strings.Cut(pair, "=")
+			for _, end := range []string{from, to} {
+				if _, _, err := net.SplitHostPort(end); !ok || err != nil {
+					return fmt.Errorf("has %q, which is not host:port=host:port", pair)
+				}
+			}
+			m[from] = to
+		}
+		*field(c) = m
+		return nil
 	}
 }
 

@@ -116,3 +116,44 @@ func TestSettingsOfTheDistributedProfileAreChecked(t *testing.T) {
 		}
 	}
 }
+
+func TestAWrongClockIsSetOnPurposeOnly(t *testing.T) {
+	t.Parallel()
+	if _, err := config.Load(config.Sources{Flags: map[string]string{"clock-offset": "3h"}}); err == nil || !strings.Contains(err.Error(), "testing=yes") {
+		t.Errorf("without testing: %v", err)
+	}
+	c, err := config.Load(config.Sources{Flags: map[string]string{"clock-offset": "-3h", "testing": "yes"}})
+	if err != nil || c.ClockOffset != -3*time.Hour {
+		t.Errorf("with testing: %v, %v", c.ClockOffset, err)
+	}
+}
+
+func TestAddressesAreReachedByOthers(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(config.Sources{Flags: map[string]string{"reach-by": "127.0.0.1:9042=127.0.0.1:1, [::1]:9092=host:2"}})
+	if err != nil || len(c.ReachBy) != 2 || c.ReachBy["127.0.0.1:9042"] != "127.0.0.1:1" || c.ReachBy["[::1]:9092"] != "host:2" {
+		t.Errorf("%v, %v", c.ReachBy, err)
+	}
+	for _, wrong := range []string{"127.0.0.1:9042", "a=b", "a:1=b", "a:1="} {
+		if _, err := config.Load(config.Sources{Flags: map[string]string{"reach-by": wrong}}); err == nil || !strings.Contains(err.Error(), "host:port=host:port") {
+			t.Errorf("%s: %v", wrong, err)
+		}
+	}
+}
+
+func TestTheEnvironmentOfAnotherProcessSaysTheSame(t *testing.T) {
+	t.Parallel()
+	c, err := config.Load(config.Sources{Flags: map[string]string{"master-key": "hunter2", "shards": "7", "kafka": "a:1,b:2"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pairs := map[string]string{}
+	for _, pair := range c.Environ() {
+		key, value, _ := strings.Cut(pair, "=")
+		pairs[key] = value
+	}
+	again, err := config.Load(config.Sources{Env: env(pairs)})
+	if err != nil || again.MasterKey != "hunter2" || again.Shards != 7 || len(again.Kafka.Brokers) != 2 {
+		t.Errorf("%+v, %v", again, err)
+	}
+}

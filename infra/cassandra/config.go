@@ -8,6 +8,7 @@
 package cassandra
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -49,6 +50,8 @@ type Config struct {
 	Connections, PerNode int
 	// Accept names assumptions that may be broken; they are warned about instead of refused.
 	Accept []string
+	// Dial connects to a node at the address that it tells of itself. Default: that address.
+	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	Logger *slog.Logger
 
 	dialer  gocql.Dialer // of tests that stand between us and the server
@@ -131,6 +134,9 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.Connections, 2)
 	orDefault(&c.PerNode, 128)
 	orDefault(&c.silence, silence)
+	if c.dialer == nil && c.Dial != nil {
+		c.dialer = dialFunc(c.Dial)
+	}
 	if c.dialer == nil {
 		c.dialer = &net.Dialer{Timeout: c.Connect}
 	}
@@ -138,6 +144,12 @@ func (c Config) withDefaults() Config {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	return c
+}
+
+type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
+
+func (d dialFunc) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	return d(ctx, network, address)
 }
 
 func orDefault[T comparable](v *T, value T) {

@@ -159,7 +159,7 @@ func (d *distributed) newTransport(s *System) (_ transport, err error) {
 	k := &s.config.Kafka
 	broker := watermill.Kafka{
 		Brokers: k.Brokers, Topic: k.Topic, Shards: s.layout.customerShards, Client: s.name,
-		User: k.User, PasswordFile: k.PasswordFile, Mechanism: k.Mechanism, CAFile: k.CAFile,
+		User: k.User, PasswordFile: k.PasswordFile, Mechanism: k.Mechanism, CAFile: k.CAFile, Dial: reaching(s.config.ReachBy),
 	}
 	c := &carriers{}
 	settings := watermill.Config{Logger: s.logger}

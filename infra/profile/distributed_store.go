@@ -3,6 +3,7 @@ package profile
 import (
 	"context"
 	"errors"
+	"net"
 	"path/filepath"
 	"time"
 
@@ -24,7 +25,7 @@ func openKept(ctx context.Context, s *System) (*kept, error) {
 	store, err := cassandra.Open(ctx, cassandra.Config{
 		Hosts: c.Hosts, Keyspace: c.Keyspace, Datacenter: c.Datacenter, Replication: c.Replication,
 		User: c.User, PasswordFile: c.PasswordFile, CAFile: c.CAFile,
-		Layout: cassandra.Layout{Shards: s.config.Shards}, Logger: s.logger,
+		Layout: cassandra.Layout{Shards: s.config.Shards}, Dial: reaching(s.config.ReachBy), Logger: s.logger,
 	})
 	if err != nil {
 		return nil, err
@@ -116,3 +117,40 @@ func keysDir(c *config.Config) string {
 func mayPass(err error) bool {
 	return errors.Is(err, command.ErrUnavailable) || errors.Is(err, context.DeadlineExceeded)
 }
+
+// reachWithin is how long one connection may take.
+const reachWithin = 5 * time.Second
+
+// reaching dials nodes and brokers by the addresses that were configured for those that they tell of themselves; nil: as
+// they tell.
+func reaching(by map[string]string) func(ctx context.Context, network, address string) (net.Conn, error) {
+	if len(by) == 0 {
+		return nil
+	}
+	dialer := &net.Dialer{Timeout: reachWithin}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		other, known := by[address]
+		if !known {
+			return dialer.DialContext(ctx, network, address)
+		}
+		remote, err := net.ResolveTCPAddr(network, address)
+		if err != nil {
+			return nil, err
+		}
+		conn, err := dialer.DialContext(ctx, network, other)
+		if err != nil {
+			return nil, err
+		}
+		return redirected{conn, remote}, nil
+	}
+}
+
+// redirected is a connection to an address by another. Cassandra's driver makes of a connection's address the one that it
+// looks for the node at.
+type redirected struct {
+	net.Conn
+	remote net.Addr
+}
+
+// RemoteAddr is where the node says that it is.
+func (r redirected) RemoteAddr() net.Addr { return r.remote }

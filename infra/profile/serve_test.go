@@ -14,15 +14,20 @@ import (
 
 func openTest(t *testing.T, dir string) *System {
 	t.Helper()
-	c, err := config.Load(config.Sources{Flags: map[string]string{"data": dir, "listen": "127.0.0.1:0"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := OpenEmbedded(t.Context(), c, cli.OpenOptions{})
+	s, err := OpenEmbedded(t.Context(), configured(t, dir), cli.OpenOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
+}
+
+func configured(t *testing.T, dir string) *config.Config {
+	t.Helper()
+	c, err := config.Load(config.Sources{Flags: map[string]string{"data": dir, "listen": "127.0.0.1:0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func TestWhatIsAcknowledgedOverHTTPIsVisibleAndOutlivesAShutdown(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -32,6 +33,9 @@ type Kafka struct {
 	CAFile       string // PEM of the authority that signed the brokers' certificates; not empty: TLS
 	CertFile     string // PEM of a client certificate and its key; empty: none
 	KeyFile      string
+
+	// Dial connects to a broker at the address that it tells of itself. Default: that address.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// Of a topic that is made here.
 	Replication int           // replicas of each partition. Default -1: as many as the broker says
@@ -68,6 +72,14 @@ func (k *Kafka) check() error {
 	return err
 }
 
+// brokerDialer dials brokers for the client library, which gives no context.
+type brokerDialer func(ctx context.Context, network, address string) (net.Conn, error)
+
+// Dial connects.
+func (d brokerDialer) Dial(network, address string) (net.Conn, error) {
+	return d(context.Background(), network, address)
+}
+
 // settings are what both halves need of the client library.
 func (k *Kafka) settings() (*sarama.Config, error) {
 	c := sarama.NewConfig()
@@ -77,6 +89,9 @@ func (k *Kafka) settings() (*sarama.Config, error) {
 	c.Metadata.Retry.Max, c.Metadata.Retry.Backoff = 2, 250*time.Millisecond
 	c.Metadata.Timeout, c.Metadata.RefreshFrequency = 5*time.Second, time.Minute
 	c.Metadata.AllowAutoTopicCreation = false // a topic of one partition is worse than none
+	if k.Dial != nil {
+		c.Net.Proxy.Enable, c.Net.Proxy.Dialer = true, brokerDialer(k.Dial)
+	}
 	if err := k.encrypt(c); err != nil {
 		return nil, err
 	}
