@@ -162,13 +162,17 @@ func BenchmarkFigureServersCommands(b *testing.B) {
 	bare := openBareServers(b, flags, rows, max(1, (len(rows)+c.commandsIn(rows)/2)/max(1, c.commandsIn(rows))))
 	var next atomic.Int64
 	against := func(b *testing.B, callers int) {
+		before := figureEntries(b, first)
 		commands, events, latency := c.flatOut(b, callers, figureSeconds())
-		done, lasted, plain := asFastAs(b, callers, figureSeconds(), func(*rand.Rand, int) error { return bare.append(b.Context(), int(next.Add(1))) })
+		claims := float64(figureEntries(b, first)-before) / figureSeconds().Seconds()
+		done, lasted, plain := asFastAs(b, callers, figureSeconds(), 1, func(*rand.Rand, int) error { return bare.append(b.Context(), int(next.Add(1))) })
 		rate := float64(done) / lasted.Seconds()
 		b.ReportMetric(commands, "commands/s")
 		b.ReportMetric(events, "events/s")
 		b.ReportMetric(ms(latency.Quantile(0.5)), "p50-ms")
 		b.ReportMetric(ms(latency.Quantile(0.99)), "p99-ms")
+		b.ReportMetric(commands/claims, "commands/claim")
+		b.ReportMetric(claims, "claims/s")
 		b.ReportMetric(rate, "bare/s")
 		b.ReportMetric(ms(plain.Quantile(0.5)), "bare-p50-ms")
 		b.ReportMetric(ms(plain.Quantile(0.99)), "bare-p99-ms")
@@ -176,7 +180,7 @@ func BenchmarkFigureServersCommands(b *testing.B) {
 		b.ReportMetric(float64(latency.Quantile(0.5))/float64(plain.Quantile(0.5)), "p50-of-bare")
 		b.ReportMetric(0, "ns/op")
 	}
-	asFastAs(b, figureCallers, figureSeconds()/2, func(*rand.Rand, int) error { return bare.append(b.Context(), int(next.Add(1))) }) // warm
+	asFastAs(b, figureCallers, figureSeconds()/2, 1, func(*rand.Rand, int) error { return bare.append(b.Context(), int(next.Add(1))) }) // warm
 	for _, processes := range []int{1, 2} {
 		if processes == 2 {
 			second := openServers(b, flags, "command")
@@ -188,6 +192,19 @@ func BenchmarkFigureServersCommands(b *testing.B) {
 			b.Run(fmt.Sprintf("sync=%s/processes=%d/callers=%d", bare.syncMode(b), processes, callers), func(b *testing.B) { against(b, callers) })
 		}
 	}
+}
+
+// figureEntries is the number of entries in all shards.
+func figureEntries(b *testing.B, s *System) (sum uint64) {
+	b.Helper()
+	heads, err := s.Heads(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, head := range heads {
+		sum += head.Index
+	}
+	return sum
 }
 
 // figureRows are recorded events of customers.
@@ -221,10 +238,7 @@ func BenchmarkFigureServersVisible(b *testing.B) {
 	stop := startProjectors(b, s)
 	defer stop()
 	c := newCrowd(b, s, "v", bareCustomers)
-	top, _, _ := c.flatOut(b, figureCallers, figureSeconds())
-	if err := s.CatchUp(b.Context(), nil); err != nil {
-		b.Fatal(err)
-	}
+	top := c.sustained(b, s)
 	ask := map[string]func(ctx context.Context, r command.Result) error{
 		"postgres": func(ctx context.Context, r command.Result) error {
 			_, err := s.queries.Timeline.Handle(ctx, query.Timeline{By: operator, Customer: r.Stream.ID(), Consistency: query.Consistency{MinVersion: r.Version}})
@@ -380,7 +394,7 @@ func bareVisible(b *testing.B, flags map[string]string, rows []domain.Event) {
 		mu.Unlock()
 		return err
 	}
-	done, lasted, _ := asFastAs(b, figureCallers, figureSeconds(), func(*rand.Rand, int) error { return one(func() {}) })
+	done, lasted, _ := asFastAs(b, figureCallers, figureSeconds(), 1, func(*rand.Rand, int) error { return one(func() {}) })
 	drained := func() {
 		tick := time.NewTicker(10 * time.Millisecond)
 		defer tick.Stop()
@@ -395,7 +409,7 @@ func bareVisible(b *testing.B, flags map[string]string, rows []domain.Event) {
 	visible = simulate.Histogram{}
 	mu.Unlock()
 	top := float64(done) / lasted.Seconds()
-	atPace(b, top/2, figureSeconds(), func(_ *rand.Rand, _ int, record func()) {
+	atPace(b, top/2, figureSeconds(), 1, func(_ *rand.Rand, _ int, record func()) {
 		if err := one(record); err != nil {
 			b.Error(err)
 		}

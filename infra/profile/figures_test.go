@@ -75,6 +75,8 @@ func closeFigure(b *testing.B, s *System) {
 // crowd are customers who acquire and give back, each a sequence of its own.
 type crowd struct {
 	apps   []*command.App // of the processes that take its commands
+	next   int            // customer that comes next: a run goes on where the one before ended
+	runs   uint64         // which draw different titles
 	titles []string
 	ids    []string
 	events atomic.Int64
@@ -141,25 +143,46 @@ func (c *crowd) one(ctx context.Context, random *rand.Rand, customer string) (co
 func (c *crowd) flatOut(b *testing.B, callers int, d time.Duration) (commands, events float64, latency *simulate.Histogram) {
 	b.Helper()
 	before := c.events.Load()
-	done, lasted, latency := asFastAs(b, callers, d, func(random *rand.Rand, n int) error {
-		_, err := c.one(b.Context(), random, c.ids[n%len(c.ids)])
+	customer := c.begin()
+	done, lasted, latency := asFastAs(b, callers, d, c.runs, func(random *rand.Rand, n int) error {
+		_, err := c.one(b.Context(), random, customer(n))
 		return err
 	})
+	c.next += int(done)
 	if c.failed.Load() > 0 {
 		b.Fatalf("%d commands failed, the first with: %v", c.failed.Load(), *c.why.Load())
 	}
 	return float64(done) / lasted.Seconds(), float64(c.events.Load()-before) / lasted.Seconds(), latency
 }
 
+// sustained is the rate of commands that the read models keep up with: those of a while, over the time until all of them
+// are shown.
+func (c *crowd) sustained(b *testing.B, s *System) float64 {
+	b.Helper()
+	begin := time.Now()
+	commands, _, _ := c.flatOut(b, figureCallers, figureSeconds())
+	if err := s.CatchUp(b.Context(), nil); err != nil {
+		b.Fatal(err)
+	}
+	return commands * figureSeconds().Seconds() / time.Since(begin).Seconds()
+}
+
+// begin begins a run, and answers who its n-th customer is.
+func (c *crowd) begin() func(n int) string {
+	c.runs++
+	first := c.next
+	return func(n int) string { return c.ids[(first+n)%len(c.ids)] }
+}
+
 // asFastAs lets callers do one thing again and again, each with numbers that no other caller has.
-func asFastAs(b *testing.B, callers int, d time.Duration, one func(random *rand.Rand, n int) error) (done int64, lasted time.Duration, latency *simulate.Histogram) {
+func asFastAs(b *testing.B, callers int, d time.Duration, seed uint64, one func(random *rand.Rand, n int) error) (done int64, lasted time.Duration, latency *simulate.Histogram) {
 	b.Helper()
 	latency = &simulate.Histogram{}
 	var mu sync.Mutex
 	begin := time.Now()
 	var group sync.WaitGroup
 	for caller := range callers {
-		random := rand.New(rand.NewPCG(2, uint64(caller))) //nolint:gosec // a load
+		random := rand.New(rand.NewPCG(seed, uint64(caller))) //nolint:gosec // a load
 		group.Go(func() {
 			mine, count := &simulate.Histogram{}, int64(0)
 			for n := caller; time.Since(begin) < d; n += callers {
@@ -182,8 +205,10 @@ func asFastAs(b *testing.B, callers int, d time.Duration, one func(random *rand.
 // paced sends commands at a rate, whether answers come or not, and answers latencies from the moment each was due.
 func (c *crowd) paced(b *testing.B, rate float64, d time.Duration, after func(command.Result, time.Time)) *simulate.Histogram {
 	b.Helper()
-	return atPace(b, rate, d, func(random *rand.Rand, n int, record func()) {
-		if r, err := c.one(b.Context(), random, c.ids[n%len(c.ids)]); err == nil {
+	customer := c.begin()
+	c.next += int(rate * d.Seconds())
+	return atPace(b, rate, d, c.runs, func(random *rand.Rand, n int, record func()) {
+		if r, err := c.one(b.Context(), random, customer(n)); err == nil {
 			record()
 			if after != nil {
 				after(r, time.Now())
@@ -193,7 +218,7 @@ func (c *crowd) paced(b *testing.B, rate float64, d time.Duration, after func(co
 }
 
 // atPace has one thing done at a rate. Whatever calls record is counted, from the moment it was due.
-func atPace(b *testing.B, rate float64, d time.Duration, one func(random *rand.Rand, n int, record func())) *simulate.Histogram {
+func atPace(b *testing.B, rate float64, d time.Duration, seed uint64, one func(random *rand.Rand, n int, record func())) *simulate.Histogram {
 	b.Helper()
 	type due struct {
 		at time.Time
@@ -204,7 +229,7 @@ func atPace(b *testing.B, rate float64, d time.Duration, one func(random *rand.R
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	for n := range 4 * figureCallers {
-		random := rand.New(rand.NewPCG(3, uint64(n))) //nolint:gosec // a load
+		random := rand.New(rand.NewPCG(seed, uint64(n))) //nolint:gosec // a load
 		group.Go(func() {
 			mine := &simulate.Histogram{}
 			for x := range queue {
@@ -532,17 +557,15 @@ func issuedIn(events []domain.Event) (string, bool) {
 	return "", false
 }
 
-// BenchmarkFigureVisible: from the answer to a command until the query side shows it, at half of the top rate.
+// BenchmarkFigureVisible: from the answer to a command until the query side shows it, at half of the top rate: of what the
+// process takes in the long run, all read models included.
 func BenchmarkFigureVisible(b *testing.B) {
 	s := openFigure(b, b.TempDir())
 	defer closeFigure(b, s)
 	stop := startProjectors(b, s)
 	defer stop()
 	c := newCrowd(b, s, "v", 20_000)
-	commands, _, _ := c.flatOut(b, figureCallers, figureSeconds())
-	if err := s.CatchUp(b.Context(), nil); err != nil {
-		b.Fatal(err)
-	}
+	commands := c.sustained(b, s)
 	for _, model := range []string{"timeline", "customers"} {
 		b.Run(model, func(b *testing.B) {
 			var mu sync.Mutex
