@@ -136,21 +136,27 @@ func (r *round) run(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	full := r.o.StoreEvents > 0 && r.state.InStore+2*r.o.RoundCommands >= r.o.StoreEvents
 	r.timeUp = r.late()
-	last := full || r.state.Rounds == 0 || r.timeUp || r.nearlyEnough()
-	audited, err := r.site.Audit(ctx, r.state.Store, r.dir, journal, last)
+	full := r.o.StoreEvents > 0 && r.state.InStore+2*r.o.RoundCommands >= r.o.StoreEvents
+	complete := full || r.timeUp || r.state.Rounds == 0
+	audited, err := r.site.Audit(ctx, r.state.Store, r.dir, journal, complete)
+	if err == nil && !complete && r.enoughWith(&audited) { // nothing comes after it
+		complete = true
+		audited, err = r.site.Audit(ctx, r.state.Store, r.dir, journal, complete)
+	}
 	if err != nil {
 		return fmt.Errorf("the audit could not be done: %w", err)
 	}
-	return r.conclude(loads, &audited, last, full)
+	return r.conclude(loads, &audited, complete, full)
 }
 
-// nearlyEnough guesses whether this is the last round.
-func (r *round) nearlyEnough() bool {
+// enoughWith tells whether this was the last round.
+func (r *round) enoughWith(a *Audited) bool {
 	ahead := *r.state
-	ahead.Events += 3 * r.o.RoundCommands
-	ahead.faults += r.begun.Load()
+	ahead.Events += a.Events - ahead.InStore
+	for _, n := range r.done {
+		ahead.faults += n
+	}
 	return ahead.enough(r.o)
 }
 
@@ -189,7 +195,7 @@ func (r *round) live(ctx context.Context) (loads []*simulate.Report, err error) 
 		options.Progress = func(sent int64) {
 			r.sent.Store(sent)
 			if r.o.Progress != nil {
-				r.o.Progress(r.state.Events+sent, r.state.faults+r.begun.Load())
+				r.o.Progress(r.state.Events+r.journal.Lines(), r.state.faults+r.begun.Load()) // a command has one event at least
 			}
 		}
 		report, err := simulate.Run(loaded, target, options)
@@ -220,6 +226,9 @@ func (r *round) live(ctx context.Context) (loads []*simulate.Report, err error) 
 		}
 	}
 	for _, report := range loads {
+		if len(r.found) > 0 {
+			break // who fell can't be asked
+		}
 		if err := r.see(ctx, report); err != nil {
 			return loads, err
 		}

@@ -80,7 +80,7 @@ func TestARunGoesOnWhereItWas(t *testing.T) {
 	if _, err := chaos.LoadState(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no run: %v", err)
 	}
-	s := chaos.NewState("embedded", 5)
+	s := chaos.NewState("embedded", "", 5)
 	s.Rounds, s.Events, s.FaultKinds[chaos.Killed], s.FaultKinds[chaos.Paused] = 3, 4000, 2, 1
 	if err := s.Save(dir); err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ import (
 // State is what a run has done, kept in its folder.
 type State struct {
 	Profile  string
+	Where    string // whatever tells one event store from others; empty: it is in the folder
 	Seed     uint64
 	Rounds   int
 	Attempts int // rounds begun; no two of them have customers in common
@@ -42,8 +43,8 @@ type State struct {
 const stateFile = "chaos.json"
 
 // NewState is that of a run that begins.
-func NewState(profile string, seed uint64) *State {
-	return &State{Profile: profile, Seed: seed, Store: 1, FaultKinds: map[Kind]int64{}, Problems: map[string]int64{}}
+func NewState(profile, where string, seed uint64) *State {
+	return &State{Profile: profile, Where: where, Seed: seed, Store: 1, FaultKinds: map[Kind]int64{}, Problems: map[string]int64{}}
 }
 
 // LoadState reads what an earlier run has left; fs.ErrNotExist (wrapped): nothing.
@@ -52,7 +53,7 @@ func LoadState(folder string) (*State, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := NewState("", 0)
+	s := NewState("", "", 0)
 	if err := json.Unmarshal(raw, s); err != nil {
 		return nil, fmt.Errorf("%s: %w", filepath.Join(folder, stateFile), err)
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -54,7 +55,7 @@ func (c chaosCommand) Run(r *run) error {
 		c.StoreEvents = 0 // there is one store, which is configured
 	}
 	folder := r.config.Data
-	state, err := c.state(r.config.Profile, folder)
+	state, err := c.state(r.config, folder)
 	if err != nil {
 		return err
 	}
@@ -126,7 +127,11 @@ func (c chaosCommand) check() error {
 }
 
 // state is that of the run to go on with, or of a new one in a folder that holds nothing.
-func (c chaosCommand) state(profile, folder string) (*chaos.State, error) {
+func (c chaosCommand) state(settings *config.Config, folder string) (*chaos.State, error) {
+	where := ""
+	if settings.Profile == config.ProfileDistributed {
+		where = "keyspace " + settings.Cassandra.Keyspace
+	}
 	if c.Resume {
 		state, err := chaos.LoadState(folder)
 		switch {
@@ -134,8 +139,8 @@ func (c chaosCommand) state(profile, folder string) (*chaos.State, error) {
 			return nil, fmt.Errorf("%w: there is no run in %s to --resume", errUsage, folder)
 		case err != nil:
 			return nil, err
-		case state.Profile != profile:
-			return nil, fmt.Errorf("%w: the run in %s is one of the %s profile", errUsage, folder, state.Profile)
+		case state.Profile != settings.Profile || state.Where != where:
+			return nil, fmt.Errorf("%w: the run in %s is one of the %s profile, %s", errUsage, folder, state.Profile, cmp.Or(state.Where, "in that folder"))
 		case !state.Clean():
 			return nil, fmt.Errorf("%w: the run in %s has found something: look at it, and begin in another folder", errUsage, folder)
 		}
@@ -147,7 +152,7 @@ func (c chaosCommand) state(profile, folder string) (*chaos.State, error) {
 	case !fresh:
 		return nil, fmt.Errorf("%w: %s is not empty: name a folder of its own with --data, or --resume", errUsage, folder)
 	}
-	return chaos.NewState(profile, c.Seed), nil
+	return chaos.NewState(settings.Profile, where, c.Seed), nil
 }
 
 // newSite is where chaos happens in a profile.
