@@ -181,6 +181,9 @@ func (c *Config) cluster(hosts []string, keyspace string) (*gocql.ClusterConfig,
 	d.Timeout, d.WriteTimeout, d.ConnectTimeout = c.Timeout, c.Timeout, c.Connect
 	d.NumConns = c.Connections
 	d.Consistency, d.SerialConsistency = c.quorum(), c.serial()
+	// What is written without a time of its own gets the server's. With ours, a process whose clock is ahead would keep the
+	// snapshots and the signs of life of others out until their clocks had come so far.
+	d.DefaultTimestamp = false
 	// The driver would hold each request back for a while in order to send several at once, which costs a single caller
 	// up to three times and gains nothing for many.
 	d.WriteCoalesceWaitTime = 0

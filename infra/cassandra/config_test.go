@@ -74,3 +74,15 @@ func TestTheDriverIsToldToRepeatNothing(t *testing.T) {
 		t.Errorf("retries %v, idempotent %v, waits %s", d.RetryPolicy, d.DefaultIdempotence, d.WriteCoalesceWaitTime)
 	}
 }
+
+func TestNoClockOfAProcessSaysWhichWriteIsNewer(t *testing.T) {
+	t.Parallel()
+	c := Config{Hosts: []string{"127.0.0.1:9042"}, Keyspace: "carryon"}.withDefaults()
+	d, err := c.cluster(c.Hosts, c.Keyspace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d.DefaultTimestamp {
+		t.Error("the driver stamps what it writes with the process's clock")
+	}
+}
