@@ -70,7 +70,7 @@ func (h ExplainHandler) Handle(ctx context.Context, q Explain) (ExplainAnswer, e
 // explained is the outcome in plain words.
 func explained(d *domain.Decision) string {
 	if d.Outcome == domain.OutcomeGrant {
-		return "It would be granted" + warned(d) + "."
+		return "It would be granted" + left(d) + "."
 	}
-	return "It would be refused: " + d.Code + numbers(RefusingRule(d)) + "."
+	return "It would be refused: " + reason(d.Code) + numbers(RefusingRule(d)) + "."
 }

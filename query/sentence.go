@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -16,11 +17,11 @@ func Sentence(e *domain.Event, data domain.Payload) string {
 		if p.Basis == domain.BasisFailOpen {
 			basis = ", while the books could not be read"
 		}
-		return fmt.Sprintf("%s was licensed to device %s%s%s%s.", titled(&p.Subject), p.DeviceID, until(p.ExpiresAt), warned(&p.Decision), basis)
+		return fmt.Sprintf("Downloaded %s on device %s%s%s%s.", titled(&p.Subject), p.DeviceID, until(p.ExpiresAt), basis, left(&p.Decision))
 	case *domain.LicenseReissued:
-		return fmt.Sprintf("The licence for %s was given to device %s again (re-issue %d)%s.", titled(&p.Subject), p.DeviceID, p.Reissue, until(p.ExpiresAt))
+		return fmt.Sprintf("Gave the licence for %s to device %s again (re-issue %d)%s.", titled(&p.Subject), p.DeviceID, p.Reissue, until(p.ExpiresAt))
 	case *domain.LicenseRenewed:
-		return fmt.Sprintf("The licence for %s on device %s was renewed (renewal %d)%s%s.", titled(&p.Subject), p.DeviceID, p.Renewal, until(p.ExpiresAt), warned(&p.Decision))
+		return fmt.Sprintf("Renewed %s on device %s (renewal %d)%s%s.", titled(&p.Subject), p.DeviceID, p.Renewal, until(p.ExpiresAt), left(&p.Decision))
 	case *domain.LicenseDenied:
 		return deniedSentence(p)
 	case *domain.LicenseReleased:
@@ -30,11 +31,11 @@ func Sentence(e *domain.Event, data domain.Payload) string {
 	case *domain.LicenseRevoked:
 		return fmt.Sprintf("The licence for %s on device %s was revoked%s.", titled(&p.Subject), p.DeviceID, because(&p.Reason))
 	case *domain.LicenseExpired:
-		return fmt.Sprintf("The licence for %s on device %s expired at %s%s.", titled(&p.Subject), p.DeviceID, moment(p.ExpiredAt), limitedBy(p.LimitedBy))
+		return fmt.Sprintf("The licence for %s on device %s ended on %s%s.", titled(&p.Subject), p.DeviceID, moment(p.ExpiredAt), limitedBy(p.LimitedBy))
 	case *domain.PlaybackStarted:
-		return fmt.Sprintf("Device %s began to play %s at %s%s.", p.DeviceID, titled(&p.Subject), moment(p.At), playNotes(p))
+		return fmt.Sprintf("Device %s began to play %s on %s%s.", p.DeviceID, titled(&p.Subject), moment(p.At), playNotes(p))
 	case *domain.PlaybackStopped:
-		return fmt.Sprintf("Device %s stopped playing %s at %s.", p.DeviceID, titled(&p.Subject), moment(p.At))
+		return fmt.Sprintf("Device %s stopped playing %s on %s.", p.DeviceID, titled(&p.Subject), moment(p.At))
 	case *domain.ContentDownloaded:
 		return fmt.Sprintf("The download of %s counts.", titled(&p.Subject))
 	case *domain.ContentRenewed:
@@ -51,15 +52,15 @@ func Sentence(e *domain.Event, data domain.Payload) string {
 		if p.ReplacedBy != "" {
 			words = ", replaced by " + p.ReplacedBy
 		}
-		return fmt.Sprintf("Device %s gave up its slot%s%s.", p.DeviceID, words, because(p.Reason))
+		return fmt.Sprintf("Device %s gave up its place%s%s.", p.DeviceID, words, because(p.Reason))
 	case *domain.DeviceBlocked:
 		return fmt.Sprintf("Device %s was blocked%s.", p.DeviceID, because(&p.Reason))
 	case *domain.DeviceUnblocked:
 		return fmt.Sprintf("Device %s was unblocked%s.", p.DeviceID, because(&p.Reason))
 	case *domain.ExceptionGranted:
-		return fmt.Sprintf("%s may be passed %s%s%s%s.", p.Code, times(p.Uses), scopeWords(p.Scope), until(p.ExpiresAt), because(&p.Reason))
+		return fmt.Sprintf("“%s” may be passed %s%s%s%s.", RefusalWords(p.Code), times(p.Uses), scopeWords(p.Scope), until(p.ExpiresAt), because(&p.Reason))
 	case *domain.ExceptionUsed:
-		return fmt.Sprintf("Exception %s let %s pass; %s left.", p.ExceptionID, p.Code, plural(int64(p.UsesLeft), "use is", "uses are"))
+		return fmt.Sprintf("Exception %s let “%s” be passed; %s left.", p.ExceptionID, RefusalWords(p.Code), plural(int64(p.UsesLeft), "use is", "uses are"))
 	case *domain.ExceptionWithdrawn:
 		return fmt.Sprintf("Exception %s was withdrawn%s.", p.ExceptionID, because(&p.Reason))
 	case *domain.PlanChanged:
@@ -68,7 +69,7 @@ func Sentence(e *domain.Event, data domain.Payload) string {
 		return fmt.Sprintf("The membership is now %s%s.", p.State, before(p.Previous))
 	case *domain.GrantReconciled:
 		if p.Outcome == "revoked" {
-			return fmt.Sprintf("The grant of %s made without the books was settled: revoked, because of %s.", titled(&p.Subject), p.Code)
+			return fmt.Sprintf("The grant of %s made without the books was settled: revoked, because of “%s”.", titled(&p.Subject), RefusalWords(p.Code))
 		}
 		return fmt.Sprintf("The grant of %s made without the books was settled: %s.", titled(&p.Subject), p.Outcome)
 	case *domain.TitleWithdrawn:
@@ -76,7 +77,7 @@ func Sentence(e *domain.Event, data domain.Payload) string {
 		if len(p.Countries) > 0 {
 			where = "in " + list(p.Countries)
 		}
-		return fmt.Sprintf("Title %s leaves the catalogue %s at %s%s.", p.TitleID, where, moment(p.From), because(p.Reason))
+		return fmt.Sprintf("Title %s leaves the catalogue %s on %s%s.", p.TitleID, where, moment(p.From), because(p.Reason))
 	case *domain.PolicyPublished:
 		return fmt.Sprintf("Version %d of policy %s is in force from %s.", p.Version, p.Policy, moment(p.EffectiveFrom))
 	}
@@ -88,14 +89,16 @@ func deniedSentence(p *domain.LicenseDenied) string {
 }
 
 func refusalSentence(command, code string, s *domain.Subject, rule *domain.RuleResult) string {
-	what := "The request"
+	what := "The request was refused"
 	switch {
-	case command == domain.CommandAcquire || command == domain.CommandRenew:
-		what = fmt.Sprintf("To %s %s on device %s", command, titled(s), s.DeviceID)
+	case command == domain.CommandAcquire:
+		what = fmt.Sprintf("Refused to download %s on device %s", titled(s), s.DeviceID)
+	case command == domain.CommandRenew:
+		what = fmt.Sprintf("Refused to renew %s on device %s", titled(s), s.DeviceID)
 	case s.DeviceID != "":
-		what = fmt.Sprintf("To register device %s", s.DeviceID)
+		what = fmt.Sprintf("Refused to register device %s", s.DeviceID)
 	}
-	return what + " was refused: " + code + numbers(rule) + "."
+	return what + ": " + reason(code) + numbers(rule) + "."
 }
 
 // RefusingRule is the rule that a refusal names, nil when there is none.
@@ -108,7 +111,7 @@ func RefusingRule(d *domain.Decision) *domain.RuleResult {
 	return nil
 }
 
-// numbers is " (3 of 3 used, again from 2026-03-01 00:00 UTC)".
+// numbers is " (3 of 3 used, again from 1 Mar 2026, 00:00 UTC)".
 func numbers(r *domain.RuleResult) string {
 	if r == nil {
 		return ""
@@ -129,12 +132,17 @@ func numbers(r *domain.RuleResult) string {
 	return " (" + strings.Join(parts, ", ") + ")"
 }
 
-// warned is ", 1 left of max_downloads_per_title_year until …" for the rules that warn.
-func warned(d *domain.Decision) string {
+// left is what a grant leaves of the title's downloads of a year: ": 1 of 2 downloads left until 3 Mar 2026, 00:00 UTC". The
+// next place comes free then. Other limits are told of when they are nearly reached.
+func left(d *domain.Decision) string {
 	words := ""
 	for i := range d.Rules {
-		if d.Rules[i].Outcome == domain.RuleWarn {
-			words += ", with a warning of " + d.Rules[i].Rule + numbers(&d.Rules[i])
+		r := &d.Rules[i]
+		switch {
+		case r.Rule == domain.RuleDownloadsPerYear && r.Used != nil && r.Limit != nil:
+			words = fmt.Sprintf(": %d of %s left", max(0, *r.Limit-*r.Used-1), plural(*r.Limit, "download", "downloads")) + until(r.ResetsAt) + words
+		case r.Outcome == domain.RuleWarn && r.Detail != "":
+			words += "; " + r.Detail
 		}
 	}
 	return words
@@ -154,7 +162,7 @@ func registeredSentence(p *domain.DeviceRegistered) string {
 	if p.Implicit {
 		words += " with its first request"
 	}
-	return fmt.Sprintf("Device %s%s took a slot.", p.DeviceID, words)
+	return fmt.Sprintf("Device %s%s took a place.", p.DeviceID, words)
 }
 
 func titled(s *domain.Subject) string {
@@ -168,7 +176,7 @@ func titled(s *domain.Subject) string {
 	return "“" + name + "”"
 }
 
-func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
+func moment(t time.Time) string { return t.UTC().Format("2 Jan 2006, 15:04 MST") }
 
 func until(t *time.Time) string {
 	if t == nil {
@@ -273,4 +281,47 @@ func plural(n int64, one, many string) string {
 		return "1 " + one
 	}
 	return fmt.Sprintf("%d %s", n, many)
+}
+
+// RefusalWords says a refusal's code in plain words, with a capital letter.
+func RefusalWords(code string) string {
+	words, ok := refusalWords[code]
+	if !ok {
+		return code
+	}
+	return words
+}
+
+// reason is RefusalWords inside a sentence.
+func reason(code string) string {
+	words, ok := refusalWords[code]
+	if !ok {
+		return cmp.Or(code, "not allowed")
+	}
+	return strings.ToLower(words[:1]) + words[1:]
+}
+
+var refusalWords = map[string]string{
+	domain.CodeMembershipInactive:     "Membership is not active",
+	domain.CodePlanNotEligible:        "Not in the plan",
+	domain.CodeTitleUnknown:           "Title unknown",
+	domain.CodeTitleNotDownloadable:   "Title can’t be downloaded",
+	domain.CodeTitleWithdrawn:         "Title withdrawn",
+	domain.CodeRegionRestricted:       "Not in this country",
+	domain.CodeProfileRestricted:      "Not for this profile",
+	domain.CodeDeviceTypeUnsupported:  "Device type not supported",
+	domain.CodeDeviceBlocked:          "Device blocked",
+	domain.CodeDeviceLimitReached:     "Too many devices",
+	domain.CodeDeviceReplacementLimit: "Too many devices replaced",
+	domain.CodeActiveDownloadLimit:    "Device is full",
+	domain.CodeMonthlyDownloadLimit:   "Monthly limit of the device",
+	domain.CodeStudioLimitReached:     "Studio’s limit",
+	domain.CodeYearlyTitleLimit:       "Title’s yearly limit",
+	domain.CodePlayLimitReached:       "Title’s limit of plays",
+	domain.CodeReissueLimitReached:    "Given again too often",
+	domain.CodeLicenseRevoked:         "Licence revoked",
+	domain.CodeLicenseReleased:        "Licence given back",
+	domain.CodeLicenseExpired:         "Licence expired",
+	domain.CodeRenewalTooSoon:         "Renewed too soon",
+	domain.CodeRenewalLimitReached:    "Renewed too often",
 }

@@ -165,7 +165,7 @@ func (v *visit) actForm() error {
 	}
 	form := actForm{
 		Target: q.Get(a.target), Code: q.Get("code"), ScopeKind: q.Get("scope_kind"), ScopeID: q.Get("scope_id"), Uses: cmp.Or(q.Get("uses"), "1"),
-		Expires: v.now.AddDate(0, 0, 7).Format(time.DateOnly), Key: key.String(), Back: ownPath(q.Get("back")),
+		Expires: cmp.Or(q.Get("expires"), v.now.AddDate(0, 0, 7).Format(time.DateOnly)), Key: key.String(), Back: ownPath(q.Get("back")),
 	}
 	return v.showAct(http.StatusOK, name, a, form, nil)
 }
@@ -406,13 +406,41 @@ func (a *actView) grantException() error {
 	if a.Form.Code == "" {
 		a.Form.Code = domain.CodeYearlyTitleLimit
 	}
-	a.Effects = append(a.Effects, "Requests that “"+codeWords(a.Form.Code)+"” would refuse pass instead, as often and as long as you allow, and only for what you name.", "What is granted by it is counted as ever; each use is recorded.")
+	a.Effects = append(a.Effects, a.excepts(), "What is granted by it is counted as ever; each use is recorded.")
 	if open := slices.ContainsFunc(a.Exceptions, func(x query.ExceptionRow) bool {
 		return x.Status == domain.ExceptionStatusOpen && x.Code == a.Form.Code
 	}); open {
 		a.Notes = append(a.Notes, "The customer has an open exception for this limit already.")
 	}
 	return nil
+}
+
+// excepts says what would pass, how often, until when, and for what.
+func (a *actView) excepts() string {
+	uses, until, of := "as often as you allow", "without an end", "of this customer"
+	switch n, err := strconv.Atoi(strings.TrimSpace(a.Form.Uses)); {
+	case err == nil && n == 1:
+		uses = "once"
+	case err == nil && n > 1:
+		uses = "up to " + number(n) + " times"
+	}
+	if at, ok := readTime(a.Form.Expires, true); ok {
+		until = "until " + date(at) + " UTC"
+	}
+	if kind := a.Form.ScopeKind; kind != "" && kind != domain.ScopeCustomer {
+		id := strings.TrimSpace(a.Form.ScopeID)
+		switch {
+		case id == "":
+			of = "of one " + strings.Replace(kind, "license", "licence", 1) + ": say which"
+		case kind == domain.ScopeDevice:
+			of = "of " + a.Device(id) + " only"
+		case kind == domain.ScopeLicense:
+			of = "of " + a.license(id) + " only"
+		default:
+			of = "for " + kind + " " + id + " only"
+		}
+	}
+	return fmt.Sprintf("Requests %s that would be refused for “%s” pass instead, %s, %s.", of, codeWords(a.Form.Code), uses, until)
 }
 
 func (a *actView) withdrawException() error {

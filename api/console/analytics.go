@@ -41,6 +41,7 @@ type groupRow struct {
 	Name   string
 	Colour int // of the chart; -1: not drawn
 	Change string
+	Before []int64 // Values of the range before; nil: not asked for, or not drawn
 }
 
 // chart is what the browser draws.
@@ -56,9 +57,13 @@ type series struct {
 	Name   string `json:"name"`
 	Values []any  `json:"values"`
 	Dash   bool   `json:"dash,omitempty"`
+	Colour int    `json:"colour"`
 }
 
-const seriesDrawn = 8
+const (
+	seriesDrawn = 8
+	beforeDrawn = 3 // of the range before: more lines say nothing
+)
 
 func (v *visit) analyticsAsked() (analyticsForm, url.Values) {
 	q := v.r.URL.Query()
@@ -82,14 +87,16 @@ func (v *visit) analyticsAsked() (analyticsForm, url.Values) {
 	if err != nil {
 		zone = time.UTC // the API names the mistake
 	}
-	for _, name := range []string{"from", "to"} {
-		if at, err := time.ParseInLocation(time.DateOnly, q.Get(name), zone); err == nil {
-			if name == "to" {
-				at = at.AddDate(0, 0, 1)
-			}
-			asked.Set(name, iso(at))
-		}
+	from, to := usualRange(f.Interval, v.now.In(zone))
+	if at, err := time.ParseInLocation(time.DateOnly, f.From, zone); err == nil {
+		from = at
 	}
+	if at, err := time.ParseInLocation(time.DateOnly, f.To, zone); err == nil {
+		to = at
+	}
+	f.From, f.To = from.Format(time.DateOnly), to.Format(time.DateOnly)
+	asked.Set("from", iso(from))
+	asked.Set("to", iso(to.AddDate(0, 0, 1)))
 	for _, field := range filterFields() {
 		for _, value := range q[field] {
 			if value = strings.TrimSpace(value); value != "" && field != "type" && field != "case" {
@@ -103,6 +110,21 @@ func (v *visit) analyticsAsked() (analyticsForm, url.Values) {
 	return f, asked
 }
 
+// usualRange is what is counted when nobody says: whole intervals, the last of which is under way. Both days are in it.
+func usualRange(interval string, now time.Time) (from, to time.Time) {
+	today := time.Date(now.Year(), now.Month(), now.Day(), 0, 0, 0, 0, now.Location())
+	switch interval {
+	case query.IntervalHour:
+		return today.AddDate(0, 0, -2), today
+	case query.IntervalWeek:
+		monday := today.AddDate(0, 0, -(int(today.Weekday())+6)%7)
+		return monday.AddDate(0, 0, -11*7), today
+	case query.IntervalMonth:
+		return time.Date(now.Year(), now.Month()-11, 1, 0, 0, 0, 0, now.Location()), today
+	}
+	return today.AddDate(0, 0, -29), today
+}
+
 func (v *visit) analytics() error {
 	form, asked := v.analyticsAsked()
 	answer, err := get[query.AnalyticsAnswer](v, path("/v1/analytics/", form.Metric), asked)
@@ -113,6 +135,9 @@ func (v *visit) analytics() error {
 		Form: form, Metrics: []string{"downloads", "renewals", "plays", "denials", "active"}, Groups: query.DimensionNames(), Answer: answer, Format: timeFormat(answer.Interval),
 	}
 	view.rows()
+	if err := v.before(&view, asked); err != nil {
+		return err
+	}
 	if view.Chart, err = view.draw(); err != nil {
 		return err
 	}
@@ -181,16 +206,55 @@ func (a *analyticsView) draw() (string, error) {
 	}
 	c := a.chart()
 	for _, row := range a.Rows[:min(len(a.Rows), seriesDrawn)] {
-		s := series{Name: row.Name}
-		for _, n := range row.Values {
-			s.Values = append(s.Values, n)
+		c.Series = append(c.Series, row.line(row.Name, row.Values))
+	}
+	for _, row := range a.Rows {
+		if row.Before != nil {
+			line := row.line(row.Name+", before", row.Before)
+			line.Dash = true
+			c.Series = append(c.Series, line)
 		}
-		c.Series = append(c.Series, s)
 	}
 	if len(c.Series) == 0 {
 		return "", nil
 	}
 	return written(c)
+}
+
+func (r *groupRow) line(name string, values []int64) series {
+	s := series{Name: name, Colour: r.Colour}
+	for _, n := range values {
+		s.Values = append(s.Values, n)
+	}
+	return s
+}
+
+// before counts the range before in the same intervals, so that it can be drawn beside this one: its first interval
+// beside the first.
+func (v *visit) before(view *analyticsView, asked url.Values) error {
+	was := view.Answer.Previous
+	if was == nil || len(view.Answer.Times) < 2 {
+		return nil
+	}
+	q := clone(asked)
+	q.Del("compare")
+	q.Set("from", iso(was.From))
+	q.Set("to", iso(was.To))
+	q.Set("top", number(query.MaxTop))
+	answer, err := get[query.AnalyticsAnswer](v, path("/v1/analytics/", view.Form.Metric), q)
+	if err != nil {
+		return err
+	}
+	for i := range view.Rows[:min(len(view.Rows), beforeDrawn)] {
+		row := &view.Rows[i]
+		row.Before = make([]int64, len(row.Values))
+		for _, g := range answer.Groups {
+			if slices.Equal(g.Key, row.Key) {
+				copy(row.Before, g.Values)
+			}
+		}
+	}
+	return nil
 }
 
 func (a *analyticsView) chart() chart {

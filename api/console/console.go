@@ -75,10 +75,14 @@ func (c *Console) routes(g *web.Gateway) {
 		{"GET", "/search/export", (*visit).searchExport},
 		{"GET", "/pseudonyms/{pseudonym}", (*visit).pseudonym},
 		{"POST", "/pseudonyms/{pseudonym}", (*visit).resolve},
+		{"GET", "/live", (*visit).live},
+		{"GET", "/live/events", (*visit).liveEvents},
 		{"GET", "/analytics", (*visit).analytics},
 		{"GET", "/analytics/export", (*visit).analyticsExport},
 		{"GET", "/operations", (*visit).operations},
 		{"POST", "/operations/{name}/retry", (*visit).retry},
+		{"POST", "/operations/{name}/retry-all", (*visit).retryAll},
+		{"POST", "/operations/{name}/rebuild", (*visit).rebuild},
 	} {
 		g.Page(p.method, p.pattern, c.visited(p.show))
 	}

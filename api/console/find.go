@@ -27,7 +27,7 @@ type foundView struct {
 }
 
 func (v *visit) home() error {
-	return v.show("find", frame{Title: "Find", Section: "find"}, findView{})
+	return v.show("find", frame{Title: "Find", Section: "find", Home: true}, findView{})
 }
 
 func (v *visit) find() error {
@@ -51,7 +51,7 @@ func (v *visit) find() error {
 		http.Redirect(v.w, v.r, view.Found[0].Link, http.StatusSeeOther)
 		return nil
 	}
-	return v.show("find", frame{Title: "Find " + q, Section: "find", Find: q}, view)
+	return v.show("find", frame{Title: "Find " + q, Section: "find", Home: true}, view)
 }
 
 // linkTo is where a thing is shown: an analyst sees events of a pseudonym.

@@ -22,6 +22,7 @@ type operationsView struct {
 	Titles       int
 	Retried      string
 	RetriedWords string
+	Flow, Stay   string // of a whole model
 }
 
 type modelView struct {
@@ -30,6 +31,22 @@ type modelView struct {
 	Entries uint64
 	Stopped string
 	Streams []query.ParkedStream
+	More    bool // than are shown
+}
+
+// Rebuilding tells whether a rebuild is under way.
+func (m modelView) Rebuilding() bool { return m.Rebuild != nil && m.Rebuild.Ended == nil }
+
+// Share is how much of a rebuild is done, as a percentage: of filling, or of its audit's stage.
+func (m modelView) Share() int64 {
+	r := m.Rebuild
+	if r.StageTotal > 0 {
+		return min(100, 100*r.StageDone/r.StageTotal)
+	}
+	if r.EntriesTotal == 0 {
+		return 0
+	}
+	return int64(min(100, 100*r.EntriesDone/r.EntriesTotal)) //nolint:gosec // at most 100
 }
 
 type health struct {
@@ -46,7 +63,7 @@ type health struct {
 
 func (v *visit) operations() error {
 	q := v.r.URL.Query()
-	view := operationsView{Retried: q.Get("retried"), RetriedWords: q.Get("flows")}
+	view := operationsView{Retried: q.Get("retried"), RetriedWords: q.Get("flows"), Flow: q.Get("flow"), Stay: q.Get("stay")}
 	answer, err := get[query.ListProjectionsAnswer](v, "/v1/projections", nil)
 	if err != nil {
 		return err
@@ -61,7 +78,7 @@ func (v *visit) operations() error {
 			if err != nil {
 				return err
 			}
-			m.Streams = parked.Parked
+			m.Streams, m.More = parked.Parked, parked.NextCursor != ""
 		}
 		view.Models = append(view.Models, m)
 	}
@@ -115,4 +132,28 @@ func (v *visit) retry() error {
 		words = "flows"
 	}
 	return v.back("/operations?" + url.Values{"retried": {stream}, "flows": {words}}.Encode())
+}
+
+// retryAll lets every parked stream of a read model flow again.
+func (v *visit) retryAll() error {
+	model := v.r.PathValue("name")
+	done, err := ask[query.RetryAllParkedAnswer](v, v.console.o.Queries, request{
+		method: http.MethodPost, path: path("/v1/projections/", model, "/parked/retry"),
+	})
+	if err != nil {
+		return err
+	}
+	return v.back("/operations?" + url.Values{"retried": {model}, "flow": {number(done.Flow)}, "stay": {number(done.Stay)}}.Encode())
+}
+
+// rebuild begins a rebuild of a read model, or says how to go on with it.
+func (v *visit) rebuild() error {
+	_, err := ask[query.RebuildModelAnswer](v, v.console.o.Queries, request{
+		method: http.MethodPost, path: path("/v1/projections/", v.r.PathValue("name"), "/rebuild"),
+		body: map[string]string{"action": cmp.Or(v.r.PostForm.Get("action"), "start")},
+	})
+	if err != nil {
+		return err
+	}
+	return v.back("/operations")
 }

@@ -122,6 +122,7 @@ type frame struct {
 	Section string // of the navigation that is open
 	Charts  bool   // loads what draws charts
 	Find    string // what stands in the box
+	Home    bool   // has a box of its own
 
 	Who   web.Identity
 	CSRF  string

@@ -136,6 +136,7 @@ type request struct {
 	query        url.Values
 	body         any
 	key, ifMatch string // headers of a command; empty: none
+	lastEventID  string // header of a stream that goes on; empty: none
 }
 
 // ask asks an API. What it answers with, if not 200, is the *web.Problem that is returned.
@@ -180,6 +181,9 @@ func (v *visit) send(through http.RoundTripper, q request) (*http.Response, erro
 	}
 	if q.ifMatch != "" {
 		r.Header.Set("If-Match", q.ifMatch)
+	}
+	if q.lastEventID != "" {
+		r.Header.Set("Last-Event-Id", q.lastEventID)
 	}
 	response, err := through.RoundTrip(r)
 	if err != nil {

@@ -33,6 +33,7 @@ type whyView struct {
 	Card     *cardView
 	Problem  *web.Problem // with what was asked
 	Unknown  bool         // the device is none of the customer's
+	Untyped  bool         // nothing tells the type of the device
 }
 
 type whyForm struct{ Title, Device, DeviceType, Country, At string }
@@ -106,6 +107,10 @@ func (v *visit) answerWhy(view *whyView, minVersion string) error {
 		return nil
 	}
 	if form.Device == "" {
+		return nil
+	}
+	if known := slices.ContainsFunc(view.Devices, func(d query.DeviceRow) bool { return d.DeviceID == form.Device }); !known && form.DeviceType == "" {
+		view.Untyped = true
 		return nil
 	}
 	asked := url.Values{"title_id": {form.Title}, "device_id": {form.Device}}

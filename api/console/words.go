@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"carryon/domain"
+	"carryon/query"
 )
 
 // What is shown is said in words that can be read out to a customer. Codes stand beside them, for those who know them.
@@ -21,8 +22,34 @@ func functions(assets map[string]*asset) template.FuncMap {
 		"rule": ruleWords, "code": codeWords, "outcome": outcomeWords, "bytes": bytesWords, "join": strings.Join,
 		"words": func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 		"dict":  dict, "list": func(items ...any) []any { return items }, "short": short, "event": eventWords, "limitedBy": limitedByWords,
+		"field": formField,
 		"deref": func(n *int64) int64 { return *n }, "add": func(a, b int) int { return a + b }, "percent": percent,
 	}
+}
+
+// formField names the field of a form that the API names as it knows it: "query.device_type".
+func formField(name string) string {
+	for _, place := range []string{"query.", "body.", "path.", "header."} {
+		name = strings.TrimPrefix(name, place)
+	}
+	switch name {
+	case "reason.code":
+		return "Reason"
+	case "reason.case":
+		return "Case"
+	case "reason.text":
+		return "Your words"
+	case "tz":
+		return "Time zone"
+	}
+	if words := fieldWords(name); words != "" {
+		return words
+	}
+	name = strings.NewReplacer("_", " ", ".", " ").Replace(name)
+	if name == "" {
+		return name
+	}
+	return strings.ToUpper(name[:1]) + name[1:]
 }
 
 // dict makes a map for a part of a page.
@@ -206,22 +233,7 @@ func ruleWords(rule string) string {
 	return strings.ReplaceAll(rule, "_", " ")
 }
 
-func codeWords(code string) string {
-	words := map[string]string{
-		domain.CodeMembershipInactive: "Membership is not active", domain.CodePlanNotEligible: "Not in the plan", domain.CodeTitleUnknown: "Title unknown",
-		domain.CodeTitleNotDownloadable: "Title can’t be downloaded", domain.CodeTitleWithdrawn: "Title withdrawn", domain.CodeRegionRestricted: "Not in this country",
-		domain.CodeProfileRestricted: "Not for this profile", domain.CodeDeviceTypeUnsupported: "Device type not supported", domain.CodeDeviceBlocked: "Device blocked",
-		domain.CodeDeviceLimitReached: "Too many devices", domain.CodeDeviceReplacementLimit: "Too many devices replaced", domain.CodeActiveDownloadLimit: "Device is full",
-		domain.CodeMonthlyDownloadLimit: "Monthly limit of the device", domain.CodeStudioLimitReached: "Studio’s limit", domain.CodeYearlyTitleLimit: "Title’s yearly limit",
-		domain.CodePlayLimitReached: "Title’s limit of plays", domain.CodeReissueLimitReached: "Given again too often", domain.CodeLicenseRevoked: "Licence revoked",
-		domain.CodeLicenseReleased: "Licence given back", domain.CodeLicenseExpired: "Licence expired", domain.CodeRenewalTooSoon: "Renewed too soon",
-		domain.CodeRenewalLimitReached: "Renewed too often",
-	}
-	if w, ok := words[code]; ok {
-		return w
-	}
-	return code
-}
+func codeWords(code string) string { return query.RefusalWords(code) }
 
 func outcomeWords(outcome string) string {
 	switch outcome {

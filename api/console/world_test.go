@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
@@ -30,6 +32,17 @@ type world struct {
 	url    string
 	keys   cli.Keys
 	system cli.System
+	clock  *clock
+	titles []string // ids of the catalogue, some
+}
+
+// worldOptions say where a world is, and what happens in it before it is served.
+type worldOptions struct {
+	settings   map[string]string // besides where it listens; none: embedded
+	households int
+	events     int64
+	until      time.Duration // the history ends so long ago
+	story      func(*world)  // further things that happen, after the history
 }
 
 // clock is the real one, but while the history is made.
@@ -46,7 +59,14 @@ const historyLength = 90 * 24 * time.Hour
 
 func newWorld(t testing.TB, households int, events int64) *world {
 	t.Helper()
-	c, err := config.Load(config.Sources{Flags: map[string]string{"data": t.TempDir(), "listen": "127.0.0.1:0"}})
+	return newWorldOf(t, worldOptions{households: households, events: events})
+}
+
+func newWorldOf(t testing.TB, o worldOptions) *world {
+	t.Helper()
+	flags := map[string]string{"data": t.TempDir(), "listen": "127.0.0.1:0"}
+	maps.Copy(flags, o.settings)
+	c, err := config.Load(config.Sources{Flags: flags})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,24 +76,37 @@ func newWorld(t testing.TB, households int, events int64) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, system: system}
+	w := &world{t: t, system: system, clock: clock}
 	if w.keys, err = wiring.Keys(c); err != nil {
 		t.Fatal(err)
 	}
-	if events > 0 {
+	if o.events > 0 {
 		titles, err := wiring.Catalogue(c)
 		if err != nil {
 			t.Fatal(err)
 		}
 		now := time.Now().UTC().Truncate(time.Second)
 		_, err = simulate.History(t.Context(), simulate.Handlers{App: system.Commands()}, simulate.HistoryOptions{
-			Options: simulate.Options{Seed: 11, Households: households, Prefix: "c", Callers: 16, Patience: 3, Titles: titles, Lookup: titles.Title},
-			From:    now.Add(-historyLength), To: now, Events: events, Written: system.Recorded,
+			Options: simulate.Options{Seed: 11, Households: o.households, Prefix: "c", Callers: 16, Patience: 3, Titles: titles, Lookup: titles.Title},
+			From:    now.Add(-historyLength), To: now.Add(-o.until), Events: o.events, Written: system.Recorded,
 			SetClock: func(at time.Time) { clock.pretended.Store(at.UnixNano()) },
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
+		clock.pretended.Store(0)
+	}
+	if o.story != nil {
+		titles, err := wiring.Catalogue(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for draw := rand.New(rand.NewPCG(3, 5)); len(w.titles) < 400; { //nolint:gosec // the same each time
+			if title := titles.Pick(draw); !slices.Contains(w.titles, title.ID) {
+				w.titles = append(w.titles, title.ID)
+			}
+		}
+		o.story(w)
 		clock.pretended.Store(0)
 	}
 	ctx, stop := context.WithCancel(t.Context())
