@@ -16,14 +16,16 @@
   });
 
   // A sign-in link holds its token behind the #, which browsers keep to themselves.
-  const token = new URLSearchParams(location.hash.slice(1)).get("token");
-  const field = $("#token");
-  if (token && field) {
+  function takeToken() {
+    const token = new URLSearchParams(location.hash.slice(1)).get("token"), field = $("#token");
+    if (!token || !field) return;
     field.value = token;
     history.replaceState(null, "", location.pathname);
     $("#from-link").hidden = false;
     $("button.primary").focus();
   }
+  takeToken();
+  addEventListener("hashchange", takeToken); // the link is opened where this page is open
 
   // The slider says where it is while it is moved.
   document.addEventListener("input", (e) => {
