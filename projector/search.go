@@ -7,8 +7,9 @@ import (
 	"carryon/domain"
 )
 
-// Search finds events by words and by filters. Its words are those of titles, series, studios, refusal codes, actors,
-// case numbers and event types: never personal ones.
+// Search finds events by words and by filters. Its words are those of titles, series, studios, refusal codes and event
+// types: what everybody may be shown who may search. Actors and case numbers are found by the filters, which an analyst
+// may not use; as words they would tell an analyst who is behind a pseudonym.
 
 // Search is the projection of the search.
 type Search struct{}
@@ -42,14 +43,7 @@ type Document struct {
 func (d *Document) TitleWords() []string { return folded(nil, d.TitleName, d.Series) }
 
 // OtherWords are the rest of what the document is found by.
-// A device's own acts are found by the filters: as words, the ids of all devices would drown the others.
-func (d *Document) OtherWords() []string {
-	words := folded(TypeWords(d.Type), d.Studio, d.Code, d.Case)
-	if d.Actor.Role == domain.RoleDevice {
-		return words
-	}
-	return folded(words, d.Actor.ID)
-}
+func (d *Document) OtherWords() []string { return folded(TypeWords(d.Type), d.Studio, d.Code) }
 
 func folded(words []string, texts ...string) []string {
 	for _, text := range texts {

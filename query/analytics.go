@@ -129,7 +129,7 @@ type Edge struct {
 // AnalyticsHandler answers Analytics.
 type AnalyticsHandler struct{ p *Ports }
 
-// Handle counts.
+// Handle counts. That support counted what single customers did is recorded for each.
 func (h AnalyticsHandler) Handle(ctx context.Context, q Analytics) (AnalyticsAnswer, error) {
 	zone, err := q.check()
 	if err != nil {
@@ -154,6 +154,9 @@ func (h AnalyticsHandler) Handle(ctx context.Context, q Analytics) (AnalyticsAns
 		answer.Times = append(answer.Times, cut.In(zone))
 	}
 	filter, nobody, err := h.p.unveil(ctx, q.By, q.Filter)
+	if err == nil {
+		err = h.p.Desk.looked(ctx, q.By, filter.Customer, "analytics")
+	}
 	if err == nil && !nobody {
 		q.Filter, q.Measure = filter, answer.Measure
 		err = h.fill(ctx, &q, cuts, &answer)
@@ -168,7 +171,7 @@ func (h AnalyticsHandler) Handle(ctx context.Context, q Analytics) (AnalyticsAns
 }
 
 func (q *Analytics) check() (*time.Location, error) {
-	err := errors.Join(q.Filter.check(),
+	err := errors.Join(q.Filter.check(q.By),
 		checkOneOf("metric", cmp.Or(q.Metric, " "), projector.MetricDownloads, projector.MetricRenewals, projector.MetricPlays, projector.MetricDenials, projector.MetricActive),
 		checkOneOf("interval", q.Interval, IntervalHour, IntervalDay, IntervalWeek, IntervalMonth),
 		checkOneOf("measure", q.Measure, MeasureCount, MeasureCustomers, MeasureDevices),
@@ -197,6 +200,13 @@ func (q *Analytics) checkFilter() error {
 	}
 	if len(q.Filter.Case) > 0 {
 		err = errors.Join(err, fieldError("case", "can't be used here: nothing that is counted has a case number"))
+	}
+	if q.By.Actor.Role == domain.RoleSupport && len(q.Filter.Customer) == 0 {
+		for _, l := range []namedValues{{"device_id", q.Filter.DeviceID}, {"license_id", q.Filter.LicenseID}, {"actor", q.Filter.Actor}} {
+			if len(l.values) > 0 {
+				err = errors.Join(err, fieldError(l.name, "needs customer beside it: that support looks at a customer is recorded"))
+			}
+		}
 	}
 	if q.Metric == projector.MetricActive && len(q.Filter.Actor) > 0 {
 		err = errors.Join(err, fieldError("actor", "can't be used with active licences: several may have acted on one"))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"carryon/domain"
@@ -32,7 +33,8 @@ type Access struct {
 
 // AccessLog records looks at customers, durably: a look that can't be recorded is refused.
 type AccessLog interface {
-	Record(ctx context.Context, a Access) error
+	// Record writes looks down, all of them or none.
+	Record(ctx context.Context, looks ...Access) error
 	// Accesses lists what was recorded about a customer, newest first, before a number; 0: from the newest.
 	Accesses(ctx context.Context, customer string, before int64, limit int) ([]Access, error)
 }
@@ -74,13 +76,35 @@ func (d Desk) admit(ctx context.Context, by Caller, customer, what string) error
 	return fmt.Errorf("%s of a customer: %w", what, ErrForbidden)
 }
 
-func (d Desk) record(ctx context.Context, a Access) error {
-	if d.Log == nil || d.Now == nil {
-		return fmt.Errorf("no access log to record that %s of a customer was read: %w", a.What, ErrUnavailable)
+// looked records that support looked at what of customers, once for each, where a question is about none or several of
+// them. Others leave no record. An event that concerns no customer is nobody's.
+func (d Desk) looked(ctx context.Context, by Caller, customers []string, what string) error {
+	if by.Actor.Role != domain.RoleSupport {
+		return nil
 	}
-	a.At = d.Now().UTC()
-	if err := d.Log.Record(ctx, a); err != nil {
-		return fmt.Errorf("record that %s of a customer was read: %w", a.What, errors.Join(ErrUnavailable, err))
+	var looks []Access
+	for _, customer := range customers {
+		if customer != "" && !slices.ContainsFunc(looks, func(a Access) bool { return a.Customer == customer }) {
+			looks = append(looks, Access{Actor: by.Actor, Customer: customer, What: what, RequestID: by.RequestID})
+		}
+	}
+	return d.record(ctx, looks...)
+}
+
+func (d Desk) record(ctx context.Context, looks ...Access) error {
+	if len(looks) == 0 {
+		return nil
+	}
+	what := looks[0].What
+	if d.Log == nil || d.Now == nil {
+		return fmt.Errorf("no access log to record that %s of a customer was read: %w", what, ErrUnavailable)
+	}
+	now := d.Now().UTC()
+	for i := range looks {
+		looks[i].At = now
+	}
+	if err := d.Log.Record(ctx, looks...); err != nil {
+		return fmt.Errorf("record that %s of a customer was read: %w", what, errors.Join(ErrUnavailable, err))
 	}
 	return nil
 }

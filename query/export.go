@@ -55,7 +55,7 @@ const exportPage = 500
 // Handle begins an export; Exported.WriteCSV and WriteNDJSON write it. Support may export single customers, which is recorded;
 // an analyst gets pseudonyms, and no timeline.
 func (h ExportHandler) Handle(ctx context.Context, q Export) (Exported, error) {
-	if err := errors.Join(q.Filter.check(), q.check()); err != nil {
+	if err := errors.Join(q.Filter.check(q.By), q.check()); err != nil {
 		return Exported{}, err
 	}
 	if err := h.admit(ctx, q); err != nil {
@@ -127,12 +127,7 @@ func (h ExportHandler) admit(ctx context.Context, q Export) error {
 		if len(q.Filter.Customer) == 0 {
 			return fieldError("customer", "is missing: support exports single customers")
 		}
-		for _, customer := range q.Filter.Customer {
-			if err := h.p.Desk.admit(ctx, q.By, customer, "export "+q.Table); err != nil {
-				return err
-			}
-		}
-		return nil
+		return h.p.Desk.looked(ctx, q.By, q.Filter.Customer, "export "+q.Table)
 	}
 	return fmt.Errorf("export %s: %w", q.Table, ErrForbidden)
 }

@@ -15,7 +15,7 @@ func highlights(d *projector.Document, words []WordAsked) []Highlight {
 	}
 	var all []Highlight
 	for _, f := range []struct{ field, text string }{
-		{"title_name", d.TitleName}, {"series", d.Series}, {"studio", d.Studio}, {"code", d.Code}, {"actor", d.Actor.ID}, {"case", d.Case},
+		{"title_name", d.TitleName}, {"series", d.Series}, {"studio", d.Studio}, {"code", d.Code},
 	} {
 		if parts, found := mark(f.text, words); found {
 			all = append(all, Highlight{Field: f.field, Parts: parts})

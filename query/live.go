@@ -44,6 +44,8 @@ type LiveFilters interface {
 type LiveFilter interface {
 	// Match tells whether an event passes. field returns the value of one of LiveFields: a string, an int64, a time.Time.
 	Match(field func(name string) any) (bool, error)
+	// Texts are the texts that stand in the expression.
+	Texts() []string
 }
 
 // FilterError says where and why an expression can't be used.
@@ -173,13 +175,43 @@ func (h LiveHandler) Handle(ctx context.Context, q Live) (LiveRun, error) {
 		}
 	}
 	s := &liveStream{hub: hub, listener: l}
-	if q.After == "" {
-		return s.run, nil
+	if q.After != "" {
+		if err := h.p.Cursors.open(liveQuestion{l.group.veiled}, q.After, &s.after); err != nil {
+			return nil, fieldError("Last-Event-ID", "is not one that was given out here")
+		}
+		if err := hub.near(ctx, s.after); err != nil {
+			return nil, err
+		}
 	}
-	if err := h.p.Cursors.open(liveQuestion{l.group.veiled}, q.After, &s.after); err != nil {
-		return nil, fieldError("Last-Event-ID", "is not one that was given out here")
+	return s.run, h.looked(ctx, q.By, l)
+}
+
+// looked records that support listens, with what it listens for; and for every customer who is named in the filter, or
+// whose device, licence or exception is. Who passes by in a stream of everybody is not recorded one by one.
+func (h LiveHandler) looked(ctx context.Context, by Caller, l *listener) error {
+	if by.Actor.Role != domain.RoleSupport {
+		return nil
 	}
-	return s.run, hub.near(ctx, s.after)
+	about := []string{}
+	if l.filter != nil && h.p.Customers != nil {
+		for _, text := range l.filter.Texts() {
+			if domain.CheckID("filter", text) != nil {
+				continue
+			}
+			things, err := h.p.Customers.Things(ctx, text, maxFound)
+			if err != nil {
+				return fmt.Errorf("look up whom the filter names: %w", err)
+			}
+			for _, t := range things {
+				about = append(about, t.Customer)
+			}
+		}
+	}
+	what := strings.TrimSpace("live " + l.group.filter)
+	if err := h.p.Desk.record(ctx, Access{Actor: by.Actor, What: what, RequestID: by.RequestID}); err != nil {
+		return err
+	}
+	return h.p.Desk.looked(ctx, by, about, what)
 }
 
 func liveNames() string {

@@ -379,3 +379,69 @@ func BenchmarkThousandListeners(b *testing.B) {
 	group.Wait()
 	s.hub.Close()
 }
+
+// looks is an access log.
+type looks struct{ all []query.Access }
+
+func (l *looks) Record(_ context.Context, looks ...query.Access) error {
+	l.all = append(l.all, looks...)
+	return nil
+}
+
+func (l *looks) Accesses(context.Context, string, int64, int) ([]query.Access, error) {
+	return l.all, nil
+}
+
+// owners knows whose an id is.
+type owners struct {
+	query.CustomersModel
+	of map[string]string
+}
+
+func (o owners) Things(_ context.Context, id string, _ int) ([]query.Thing, error) {
+	if o.of[id] == "" {
+		return nil, nil
+	}
+	return []query.Thing{{Customer: o.of[id]}}, nil
+}
+
+func TestThatSupportListensIsRecordedForWhomeverTheFilterNames(t *testing.T) {
+	t.Parallel()
+	filters, err := celfilter.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub := query.NewHub(memory.NewStore().Connect(), []int{1}, filters, nil, time.Hour)
+	defer hub.Close()
+	for _, test := range []struct {
+		role   domain.Role
+		filter string
+		want   string // of whom, in order
+	}{
+		{domain.RoleSupport, ``, "|"},
+		{domain.RoleSupport, `customer == "alice-77" && type != 'alice-77'`, "||alice-77"},
+		{domain.RoleSupport, `type == "LicenseDenied" || device_id in ["dev-1", "dev-2"]`, "||alice-77|bob"},
+		{domain.RoleOperator, `customer == "alice-77"`, ""},
+		{domain.RoleAnalyst, `customer == "alice-77"`, ""},
+	} {
+		log := &looks{}
+		app := query.New(query.Ports{
+			Live: hub, Cursors: query.NewCursors([]byte("a key of some length, for tests.")), Clock: time.Now, Desk: query.Desk{Log: log, Now: time.Now},
+			Customers: owners{of: map[string]string{"alice-77": "alice-77", "dev-1": "alice-77", "dev-2": "bob"}},
+		})
+		by := query.Caller{Actor: domain.Actor{ID: "s", Role: test.role}, RequestID: "r"}
+		if _, err := app.Live.Handle(t.Context(), query.Live{By: by, Filter: test.filter}); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, look := range log.all {
+			got += "|" + look.Customer
+			if look.What != strings.TrimSpace("live "+test.filter) || look.Actor != by.Actor || look.RequestID != "r" {
+				t.Errorf("%s listens for %s: recorded %+v", test.role, test.filter, look)
+			}
+		}
+		if got != test.want {
+			t.Errorf("%s listens for %s: recorded for %q, want %q", test.role, test.filter, got, test.want)
+		}
+	}
+}

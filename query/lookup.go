@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"carryon/domain"
 	"carryon/projector"
@@ -60,15 +59,12 @@ func (h LookupHandler) Handle(ctx context.Context, q Lookup) (LookupAnswer, erro
 	if err != nil {
 		return LookupAnswer{}, fmt.Errorf("look up: %w", err)
 	}
-	var seen []string
+	var about []string
 	for _, f := range found {
-		if slices.Contains(seen, f.Customer) {
-			continue
-		}
-		seen = append(seen, f.Customer)
-		if err := h.p.Desk.admit(ctx, q.By, f.Customer, "lookup"); err != nil {
-			return LookupAnswer{}, err
-		}
+		about = append(about, f.Customer)
+	}
+	if err := h.p.Desk.looked(ctx, q.By, about, "lookup"); err != nil {
+		return LookupAnswer{}, err
 	}
 	return LookupAnswer{Found: found}, nil
 }

@@ -247,7 +247,8 @@ type searchPlace struct {
 	Tie   string `json:"e,omitempty"`
 }
 
-// Handle answers with a page of hits. An analyst sees pseudonyms, and filters by them.
+// Handle answers with a page of hits. An analyst sees pseudonyms, and filters by them. That support looked is recorded for
+// every customer that is asked for, and else for every one that is on the page.
 func (h SearchEventsHandler) Handle(ctx context.Context, q SearchEvents) (SearchEventsAnswer, error) {
 	size, err := q.check()
 	if err != nil {
@@ -297,6 +298,15 @@ func (h SearchEventsHandler) Handle(ctx context.Context, q SearchEvents) (Search
 			return SearchEventsAnswer{}, err
 		}
 	}
+	about := filter.Customer
+	if len(about) == 0 {
+		for _, hit := range hits {
+			about = append(about, hit.Document.Customer)
+		}
+	}
+	if err := h.p.Desk.looked(ctx, q.By, about, "search"); err != nil {
+		return SearchEventsAnswer{}, err
+	}
 	for _, hit := range hits {
 		answer.Hits = append(answer.Hits, h.p.hit(q.By, hit, words))
 	}
@@ -305,7 +315,7 @@ func (h SearchEventsHandler) Handle(ctx context.Context, q SearchEvents) (Search
 
 func (q *SearchEvents) check() (int, error) {
 	size, err := q.Page.size()
-	err = errors.Join(err, q.Filter.check(), checkOneOf("sort", q.Sort, SortRelevance, SortNewest, SortOldest))
+	err = errors.Join(err, q.Filter.check(q.By), checkOneOf("sort", q.Sort, SortRelevance, SortNewest, SortOldest))
 	if len(q.Q) > MaxQueryBytes {
 		err = errors.Join(err, fieldError("q", "is %d bytes long, at most %d are allowed", len(q.Q), MaxQueryBytes))
 	}

@@ -82,7 +82,7 @@ func TestADryRunAnswersARefusalAndRecordsNothing(t *testing.T) {
 	w := newWorld(t)
 	w.customer("c-1")
 	before := w.events()
-	a := w.must(w.send(domain.RoleSupport, "", "POST", "/v1/customers/c-1/licenses/evaluate", acquisition("unheard-of", "dev-1"), "Idempotency-Key", ""))
+	a := w.must(w.send(domain.RoleDevice, "c-1", "POST", "/v1/customers/c-1/licenses/evaluate", acquisition("unheard-of", "dev-1"), "Idempotency-Key", ""))
 	if o := outcome(t, a); o.Decision.Outcome != domain.OutcomeRefuse || o.Decision.Code != domain.CodeTitleUnknown || o.License != nil {
 		t.Errorf("the dry run says: %s", a.Raw)
 	}

@@ -90,7 +90,8 @@ store. If-None-Match with the ETag is answered with 304 while nothing was record
 expiries pass under the same ETag.
 
 **Who sees what.** A device sees its own customer; anything else does not exist for it. What support reads about a customer is
-recorded. An analyst sees pseudonyms, filters by them, and may resolve one for a reason, which is recorded.
+recorded, a search and a live stream included. An analyst sees pseudonyms, filters by them, not by actor, license_id or case, and may
+resolve one for a reason, which is recorded.
 
 **Pages.** limit (1 to 200, 50 without) and next_cursor, which is given back as cursor with the same other parameters.
 

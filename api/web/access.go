@@ -10,13 +10,13 @@ import (
 // Who may do what: one row per route, and no route without a row. A device may only act for the customer in its token;
 // for any other customer every route answers as for one that does not exist.
 //
-// support gives a reason for every act, and its reads are recorded. An analyst sees pseudonyms, commands nothing, and
+// support gives a reason for every act, and its reads are recorded; so it asks explain, which is, and not evaluate. An analyst sees pseudonyms, commands nothing, and
 // may resolve a pseudonym for a reason, which is recorded. An operator runs the system and may do what support may.
 func access() []AccessRow {
 	return []AccessRow{
 		// Command API
 		{"POST", "/v1/customers/{customer}/licenses", "device service operator"},
-		{"POST", "/v1/customers/{customer}/licenses/evaluate", "device service support operator"},
+		{"POST", "/v1/customers/{customer}/licenses/evaluate", "device service operator"},
 		{"POST", "/v1/customers/{customer}/licenses/{license}/renew", "device service operator"},
 		{"POST", "/v1/customers/{customer}/licenses/{license}/release", "device service operator"},
 		{"POST", "/v1/customers/{customer}/licenses/{license}/confirm-release", "device service operator"},

@@ -11,6 +11,7 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common"
+	celast "cel.dev/cel-go/common/ast"
 
 	"carryon/query"
 )
@@ -69,7 +70,16 @@ func (f *Filters) Compile(expression string) (query.LiveFilter, error) {
 	if err != nil {
 		return nil, &query.FilterError{Problem: err.Error()}
 	}
-	return filter{program}, nil
+	var texts []string
+	celast.PreOrderVisit(ast.NativeRep().Expr(), celast.NewExprVisitor(func(e celast.Expr) {
+		if e.Kind() != celast.LiteralKind {
+			return
+		}
+		if text, ok := e.AsLiteral().Value().(string); ok {
+			texts = append(texts, text)
+		}
+	}))
+	return filter{program, texts}, nil
 }
 
 // first is the first error that was found, in one line.
@@ -89,7 +99,13 @@ func first(found []*common.Error, expression string) error {
 	return &query.FilterError{Column: max(column, 1), Problem: strings.TrimPrefix(problem, "Syntax error: ")}
 }
 
-type filter struct{ program cel.Program }
+type filter struct {
+	program cel.Program
+	texts   []string
+}
+
+// Texts are the texts that stand in the filter.
+func (f filter) Texts() []string { return f.texts }
 
 // Match evaluates the filter.
 func (f filter) Match(field func(string) any) (bool, error) {

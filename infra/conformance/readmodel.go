@@ -73,12 +73,14 @@ func ReadModel(t *testing.T, factory ReadModelFactory) {
 		{"analytics: days are those of the time zone, when the clocks change, too", "analytics", analyticsZones},
 		{"analytics: what can't be answered is refused by name", "analytics", analyticsRefusals},
 		{"search: hits are those that hold every word, the best first", "search", searchHits},
+		{"search: the words are those that everybody may be shown", "search", searchHides},
 		{"search: filters and facets are exact below the bound", "search", searchFilters},
 		{"search: a typo finds what was meant", "search", searchTypos},
 		{"search: nothing that a user types is syntax", "search", searchSyntax},
 		{"search: pages hold every hit once while new ones come", "search", searchPages},
 		{"analysts see pseudonyms, filter by them, and may resolve one", "search customers", analysts},
 		{"a read that can't be recorded is refused", "customers timeline denials reference", unrecorded},
+		{"what support searches and counts is recorded for each customer", "search customers analytics", recordedFigures},
 		{"a read waits for the version it asks for, and says when it was not reached", "customers timeline reference", waitsForVersions},
 		{"a transaction that is rolled back leaves nothing", "customers timeline denials analytics search", rolledBack},
 		{"an event of a newer program is poison", "customers timeline denials analytics search", poisonous},
@@ -326,12 +328,14 @@ type accessLog struct {
 	broken  error
 }
 
-func (a *accessLog) Record(_ context.Context, access query.Access) error {
+func (a *accessLog) Record(_ context.Context, looks ...query.Access) error {
 	if a.broken != nil {
 		return a.broken
 	}
-	access.Number = int64(len(a.entries) + 1)
-	a.entries = append(a.entries, access)
+	for _, access := range looks {
+		access.Number = int64(len(a.entries) + 1)
+		a.entries = append(a.entries, access)
+	}
 	return nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,7 +51,101 @@ func analysts(l *library) {
 			l.Errorf("an analyst asks for %s: %v", what, err)
 		}
 	}
+	l.hiddenFilters(analyst)
 	l.resolves(analyst, id)
+}
+
+// hiddenFilters: who guesses what is hidden, and finds something by it, has resolved a pseudonym without a record.
+func (l *library) hiddenFilters(analyst query.Caller) {
+	l.Helper()
+	now := l.now()
+	ask := map[string]func(query.Filter) error{
+		"search": func(f query.Filter) error {
+			return second(l.app.SearchEvents.Handle(l.ctx, query.SearchEvents{By: analyst, Filter: f}))
+		},
+		"analytics": func(f query.Filter) error {
+			f.From, f.To = now.Add(-time.Hour), now
+			return second(l.app.Analytics.Handle(l.ctx, query.Analytics{By: analyst, Metric: projector.MetricDownloads, Filter: f}))
+		},
+	}
+	for _, table := range query.Tables() {
+		ask["export "+table] = func(f query.Filter) error {
+			return second(l.app.Export.Handle(l.ctx, query.Export{By: analyst, Table: table, Filter: f}))
+		}
+	}
+	for name, f := range map[string]query.Filter{
+		"actor": {Actor: []string{l.busiest()}}, "license_id": {LicenseID: []string{"lic_1"}}, "case": {Case: []string{"CASE-7"}},
+	} {
+		for what, handle := range ask {
+			if field, ok := errors.AsType[*domain.FieldError](handle(f)); !ok || field.Field != name {
+				l.Errorf("an analyst filters %s by %s: %v", what, name, field)
+			}
+		}
+	}
+}
+
+func recordedFigures(l *library) {
+	support, id := as(domain.RoleSupport), l.busiest()
+	others := slices.DeleteFunc(l.customers(), func(other string) bool { return other == id })
+	now := l.now()
+	search := func(f query.Filter, limit int) func() error {
+		return func() error {
+			return second(l.app.SearchEvents.Handle(l.ctx, query.SearchEvents{By: support, Filter: f, Page: query.Page{Limit: limit}}))
+		}
+	}
+	count := func(f query.Filter) func() error {
+		f.From, f.To = now.Add(-time.Hour), now
+		return func() error {
+			return second(l.app.Analytics.Handle(l.ctx, query.Analytics{By: support, Metric: projector.MetricDownloads, Filter: f}))
+		}
+	}
+	pageOf := map[string]bool{}
+	for _, hit := range must[query.SearchEventsAnswer](l, "search")(l.app.SearchEvents.Handle(l.ctx, query.SearchEvents{By: operator, Page: query.Page{Limit: 20}})).Hits {
+		if hit.Customer != "" {
+			pageOf[hit.Customer] = true
+		}
+	}
+	for _, test := range []struct {
+		name, what string
+		ask        func() error
+		want       []string
+	}{
+		{"a search of one customer", "search", search(query.Filter{Customer: []string{id}}, 1), []string{id}},
+		{"a search of two that shows one", "search", search(query.Filter{Customer: []string{id, others[0], id}}, 1), []string{id, others[0]}},
+		{"a search of one that finds nothing", "search", search(query.Filter{Customer: []string{id}, Case: []string{"nothing"}}, 1), []string{id}},
+		{"a search of everybody", "search", search(query.Filter{}, 20), slices.Collect(maps.Keys(pageOf))},
+		{"figures of one customer", "analytics", count(query.Filter{Customer: []string{id}}), []string{id}},
+		{"figures of everybody", "analytics", count(query.Filter{}), nil},
+	} {
+		l.log.entries, l.log.broken = nil, nil
+		if err := test.ask(); err != nil {
+			l.Errorf("%s: %v", test.name, err)
+		}
+		var got []string
+		for _, look := range l.log.entries {
+			got = append(got, look.Customer)
+			if look.What != test.what || look.Actor != support.Actor || look.RequestID != support.RequestID || !look.At.Equal(now) {
+				l.Errorf("%s: recorded %+v", test.name, look)
+			}
+		}
+		slices.Sort(got)
+		slices.Sort(test.want)
+		if !slices.Equal(got, test.want) {
+			l.Errorf("%s: recorded for %v, want %v", test.name, got, test.want)
+		}
+		l.log.broken = errors.New("disk full")
+		if err := test.ask(); len(test.want) > 0 && !errors.Is(err, query.ErrUnavailable) {
+			l.Errorf("%s without a record: %v", test.name, err)
+		}
+	}
+	l.log.broken = nil
+	for name, f := range map[string]query.Filter{
+		"device_id": {DeviceID: []string{"d"}}, "license_id": {LicenseID: []string{"lic_1"}}, "actor": {Actor: []string{id}},
+	} {
+		if field, ok := errors.AsType[*domain.FieldError](count(f)()); !ok || field.Field != name {
+			l.Errorf("support counts by %s: %v", name, field)
+		}
+	}
 }
 
 // second leaves the error of an answer.

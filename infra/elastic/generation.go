@@ -35,7 +35,7 @@ type design struct {
 	mapping json.RawMessage
 }
 
-var searchDesign = design{model: "search", version: 1, mapping: mustRead("mappings/search.json")}
+var searchDesign = design{model: "search", version: 2, mapping: mustRead("mappings/search.json")}
 
 func mustRead(name string) json.RawMessage {
 	data, err := mappings.ReadFile(name)

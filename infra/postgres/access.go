@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -20,14 +21,23 @@ var _ query.AccessLog = (*AccessLog)(nil)
 // AccessLog keeps the access log among what the models share.
 func (db *DB) AccessLog() *AccessLog { return &AccessLog{db} }
 
-// Record adds a record.
-func (l *AccessLog) Record(ctx context.Context, a query.Access) error {
+// Record adds records, in one statement: all of them or none.
+func (l *AccessLog) Record(ctx context.Context, looks ...query.Access) error {
 	if err := l.db.Prepare(ctx); err != nil {
 		return err
 	}
-	_, err := l.db.aside.Exec(ctx, in(l.db.config.Prefix, "INSERT INTO @.accesses (at, actor, role, customer, what, reason, request) VALUES ($1, $2, $3, $4, $5, $6, $7)"),
-		micros(a.At), a.Actor.ID, string(a.Actor.Role), a.Customer, a.What, storable(a.Reason), storable(a.RequestID))
-	if err != nil {
+	var statement strings.Builder
+	statement.WriteString("INSERT INTO @.accesses (at, actor, role, customer, what, reason, request) VALUES ")
+	args := make([]any, 0, 7*len(looks))
+	for i, a := range looks {
+		if i > 0 {
+			statement.WriteString(", ")
+		}
+		n := len(args)
+		fmt.Fprintf(&statement, "($%d, $%d, $%d, $%d, $%d, $%d, $%d)", n+1, n+2, n+3, n+4, n+5, n+6, n+7)
+		args = append(args, micros(a.At), a.Actor.ID, string(a.Actor.Role), a.Customer, a.What, storable(a.Reason), storable(a.RequestID))
+	}
+	if _, err := l.db.aside.Exec(ctx, in(l.db.config.Prefix, statement.String()), args...); err != nil {
 		return fmt.Errorf("write the access log: %w", readError(err))
 	}
 	return nil

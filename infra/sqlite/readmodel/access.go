@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"carryon/domain"
 	"carryon/infra/sqlite"
@@ -43,11 +44,19 @@ func OpenAccessLog(ctx context.Context, path string) (*AccessLog, error) {
 // Close closes the file.
 func (l *AccessLog) Close() error { return l.db.Close() }
 
-// Record adds a record.
-func (l *AccessLog) Record(ctx context.Context, a query.Access) error {
-	_, err := l.db.Writer.ExecContext(ctx, "INSERT INTO accesses (at, actor, role, customer, what, reason, request) VALUES (?, ?, ?, ?, ?, ?, ?)",
-		micros(a.At), a.Actor.ID, string(a.Actor.Role), a.Customer, a.What, a.Reason, a.RequestID)
-	if err != nil {
+// Record adds records, in one statement: all of them or none.
+func (l *AccessLog) Record(ctx context.Context, looks ...query.Access) error {
+	var statement strings.Builder
+	statement.WriteString("INSERT INTO accesses (at, actor, role, customer, what, reason, request) VALUES ")
+	args := make([]any, 0, 7*len(looks))
+	for i, a := range looks {
+		if i > 0 {
+			statement.WriteString(", ")
+		}
+		statement.WriteString("(?, ?, ?, ?, ?, ?, ?)")
+		args = append(args, micros(a.At), a.Actor.ID, string(a.Actor.Role), a.Customer, a.What, a.Reason, a.RequestID)
+	}
+	if _, err := l.db.Writer.ExecContext(ctx, statement.String(), args...); err != nil {
 		return fmt.Errorf("write the access log: %w", err)
 	}
 	return nil

@@ -22,7 +22,7 @@ import (
 //
 // The index holds no positions and no text: words are folded before they come here, so that only the spaces between them
 // part them, and they are marked in the text when it is shown.
-var searchSchema = Schema{Model: "search", Version: 1, Tables: streamTable + dimensionTable + `
+var searchSchema = Schema{Model: "search", Version: 2, Tables: streamTable + dimensionTable + `
 CREATE TABLE titles (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
 CREATE TABLE documents (
 	id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, seq INTEGER NOT NULL, entry INTEGER NOT NULL, place INTEGER NOT NULL,
