@@ -38,6 +38,7 @@ type Config struct {
 	CacheBytes      int64         // of folded customers in memory
 	SnapshotEvery   int           // events of a stream between two snapshots
 	MaxInFlight     int           // HTTP requests at once
+	AuditEvery      time.Duration // between audits of a process with projectors; 0: none
 	ShadowPolicy    string        // file of a policy that decides beside the one in force; empty: none
 	Testing         bool          // this process may be told to do wrong on purpose
 	ClockOffset     time.Duration // by how much its clock is wrong; only with Testing
@@ -141,6 +142,13 @@ func Settings() []Setting {
 		{Key: "cache-bytes", Default: "268435456", Help: "1048576 and more: memory for folded customers", parse: number(1<<20, 1<<40, func(c *Config, n int64) { c.CacheBytes = n })},
 		{Key: "snapshot-every", Default: "100", Help: "10 to 100000: events of a stream between two snapshots", parse: number(10, 100_000, func(c *Config, n int64) { c.SnapshotEvery = int(n) })},
 		{Key: "max-in-flight", Default: "1024", Help: "1 to 100000: HTTP requests at once; beyond, 503", parse: number(1, 100_000, func(c *Config, n int64) { c.MaxInFlight = int(n) })},
+		{Key: "audit-every", Default: "24h", Help: "0s or 1m to 8760h: about how often one of the processes with projectors audits a sample; 0s: never", parse: func(c *Config, v string) error {
+			if d, err := time.ParseDuration(v); err == nil && d == 0 {
+				c.AuditEvery = 0
+				return nil
+			}
+			return within(time.Minute, 8760*time.Hour, func(c *Config) *time.Duration { return &c.AuditEvery })(c, v)
+		}},
 		{Key: "shadow-policy", Help: "file of a policy document that decides beside the one in force and changes nothing; empty: none", parse: text(func(c *Config) *string { return &c.ShadowPolicy })},
 		{Key: "testing", Default: "no", Help: "no or yes: this process may be told to do wrong on purpose, see clock-offset; never in production", parse: func(c *Config, v string) error { c.Testing = v == "yes"; return oneOf(v, "no", "yes") }},
 		{Key: "clock-offset", Default: "0s", Help: "-48h to 48h: by how much the clock of this process is wrong on purpose; refused without testing", parse: within(-48*time.Hour, 48*time.Hour, func(c *Config) *time.Duration { return &c.ClockOffset })},

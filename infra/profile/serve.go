@@ -122,6 +122,10 @@ func (s *System) project(ctx context.Context) error {
 		group.Wait()
 		return nil
 	}
+	audits := newAuditor(s)
+	var beside sync.WaitGroup
+	beside.Go(func() { audits.run(ctx) })
+	defer beside.Wait()
 	return s.models.runners.Run(ctx)
 }
 
