@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"carryon/api/cli"
 	"carryon/api/config"
@@ -45,13 +44,26 @@ func TestAServiceAuditsItselfAndSaysWhatCameOfIt(t *testing.T) {
 		if len(seeds) != 3 || seeds[0] == seeds[1] || turns < 8 {
 			t.Errorf("%d audits in %d turns, of samples %v", len(seeds), turns, seeds)
 		}
-		for result, want := range map[string]float64{"clean": 1, "differs": 1, "failed": 1} {
-			if got := testutil.ToFloat64(a.runs.WithLabelValues(result)); got != want {
-				t.Errorf("%s: %v", result, got)
+		families, err := s.registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]float64{}
+		for _, family := range families {
+			for _, m := range family.GetMetric() {
+				name := family.GetName()
+				for _, label := range m.GetLabel() {
+					name += " " + label.GetValue()
+				}
+				got[name] = m.GetCounter().GetValue() + m.GetGauge().GetValue()
 			}
 		}
-		if got := testutil.ToFloat64(a.differences); got != 5 {
-			t.Errorf("%v differences", got)
+		for name, want := range map[string]float64{
+			"carryon_audit_runs_total clean": 1, "carryon_audit_runs_total differs": 1, "carryon_audit_runs_total failed": 1, "carryon_audit_differences": 5,
+		} {
+			if got[name] != want {
+				t.Errorf("%s: %v, want %v", name, got[name], want)
+			}
 		}
 	})
 }
