@@ -90,7 +90,7 @@ func (a *App) complete(r Result) (Result, error) {
 	}
 	license, err := signedLicense(a.signer, r.Events)
 	if err != nil {
-		return Result{}, fmt.Errorf("recorded at %s, and not answered: %w: %v", r.Position, ErrUnknown, err)
+		return Result{}, fmt.Errorf("recorded at %s, and not answered: %w: %s", r.Position, ErrUnknown, err.Error())
 	}
 	r.License = license
 	return r, nil
@@ -120,7 +120,7 @@ func (a *App) handleRest(ctx context.Context, r request, stands func(books *doma
 		}
 		more, err := a.handle(ctx, part)
 		if err != nil { // the change stands: nobody may be told that nothing was done
-			return Result{}, fmt.Errorf("recorded at %s, and not yet carried through: %w: %v", result.Position, ErrUnknown, err)
+			return Result{}, fmt.Errorf("recorded at %s, and not yet carried through: %w: %s", result.Position, ErrUnknown, err.Error())
 		}
 		ends = len(more.Events) > 0
 	}

@@ -9,6 +9,7 @@ package profile
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -360,10 +361,10 @@ func bareVisible(b *testing.B, flags map[string]string, rows []domain.Event) {
 				n := int64(binary.BigEndian.Uint64(m.Value)) //nolint:gosec // it was written so
 				tx, err := pool.Begin(context.Background())
 				if err == nil {
-					for i := range each {
+					for i := 0; i < each && err == nil; i++ {
 						_, err = tx.Exec(context.Background(), `INSERT INTO bare VALUES ($1, $2, $3)`, n, i, store.rows[(int(n)*each+i)%len(store.rows)])
 					}
-					err = tx.Commit(context.Background())
+					err = errors.Join(err, tx.Commit(context.Background()))
 				}
 				if err != nil {
 					b.Error(err)
