@@ -115,6 +115,12 @@ func TestBadInputNamesEveryFieldAndRecordsNothing(t *testing.T) {
 			_, err := a.RemoveDevice(ctx, command.RemoveDevice{Meta: w.support(), Customer: "ada", DeviceID: "phone-1"})
 			return err
 		}, []string{"reason"}},
+		{"an operator without a reason", func(ctx context.Context, a *command.App) error {
+			m := w.support()
+			m.Actor.Role = domain.RoleOperator
+			_, err := a.RemoveDevice(ctx, command.RemoveDevice{Meta: m, Customer: "ada", DeviceID: "phone-1"})
+			return err
+		}, []string{"reason"}},
 		{"a device that replaces itself", func(ctx context.Context, a *command.App) error {
 			_, err := a.RegisterDevice(ctx, command.RegisterDevice{Meta: w.meta(), Customer: "ada", DeviceID: "d", DeviceType: "phone-x", Replaces: "d"})
 			return err
@@ -132,6 +138,7 @@ func TestBadInputNamesEveryFieldAndRecordsNothing(t *testing.T) {
 			[]string{"countries[1]", "countries[2]"}},
 		{"a withdrawal from more countries than there are", withdraw(func(c *command.WithdrawTitle) { c.Countries = slices.Repeat([]string{"DE"}, 301) }), []string{"countries"}},
 		{"a withdrawal in fifty years", withdraw(func(c *command.WithdrawTitle) { c.From = far }), []string{"from"}},
+		{"a withdrawal in fifty years that is only tried", withdraw(func(c *command.WithdrawTitle) { c.From, c.DryRun = far, true }), []string{"from"}},
 
 		{"a policy of another name", publish(func(c *command.PublishPolicy) { c.Policy = "mine" }), []string{"policy"}},
 		{"a policy without document", publish(func(c *command.PublishPolicy) { c.Document = nil }), []string{"document"}},

@@ -6,7 +6,7 @@ import (
 	"carryon/domain"
 )
 
-// RemoveDevice frees a device's slot and releases what it holds. Support gives a reason, and such a removal does not
+// RemoveDevice frees a device's slot and releases what it holds. Support and operators give a reason, and a removal by support does not
 // count against the replacements; a customer need not give one.
 type RemoveDevice struct {
 	Meta
@@ -22,8 +22,8 @@ func (c *RemoveDevice) check() error {
 	switch {
 	case c.Reason != nil:
 		f.reason("reason", *c.Reason)
-	case c.Actor.Role == domain.RoleSupport:
-		f.add("reason", "is missing: support gives one for every act")
+	case c.Actor.Role == domain.RoleSupport, c.Actor.Role == domain.RoleOperator:
+		f.add("reason", "is missing: support and operators give one for every act")
 	}
 	return f.err()
 }

@@ -56,11 +56,7 @@ func (a *App) WithdrawTitle(ctx context.Context, c WithdrawTitle) (Result, error
 			if !ok {
 				return domain.Verdict{}, fmt.Errorf("stream of title %s holds %T", c.TitleID, state)
 			}
-			var f form
-			if !ask.From.IsZero() {
-				f.withinHorizon("from", ask.From, m.Now)
-			}
-			if err := f.err(); err != nil {
+			if err := withdrawsInTime(ask.From, m.Now); err != nil {
 				return domain.Verdict{}, err
 			}
 			return title.Withdraw(m, ask)
@@ -69,7 +65,19 @@ func (a *App) WithdrawTitle(ctx context.Context, c WithdrawTitle) (Result, error
 	return a.knowing(ctx, result, err)
 }
 
+// withdrawsInTime refuses a beginning that is too far off, tried or done.
+func withdrawsInTime(from, now time.Time) error {
+	var f form
+	if !from.IsZero() {
+		f.withinHorizon("from", from, now)
+	}
+	return f.err()
+}
+
 func (a *App) withdrawalImpact(ctx context.Context, title string, ask domain.WithdrawRequest) (Result, error) {
+	if err := withdrawsInTime(ask.From, a.now()); err != nil {
+		return Result{}, err
+	}
 	ref, err := a.reference.Reference(ctx)
 	if err != nil {
 		return Result{}, err
