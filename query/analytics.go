@@ -490,7 +490,11 @@ func (g *groups) add(series []Counted) {
 
 // compare puts in how it was in the range of the same length just before.
 func (h AnalyticsHandler) compare(ctx context.Context, source counts, asked CountsAsked, whole []time.Time, groups *groups, answer *AnalyticsAnswer) error {
-	before := []time.Time{whole[0].Add(-whole[1].Sub(whole[0])), whole[0]}
+	from := whole[0].Add(-whole[1].Sub(whole[0]))
+	if first := time.Date(firstYear-1, time.January, 1, 0, 0, 0, 0, time.UTC); from.Before(first) { // nothing was recorded before
+		from = first
+	}
+	before := []time.Time{from, whole[0]}
 	if len(asked.Keys) > 0 {
 		values, err := source(ctx, asked.over(before))
 		if err != nil {

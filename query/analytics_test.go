@@ -135,3 +135,36 @@ func TestTooManyIntervalsAreRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestRangesLieInYearsThatCanBeWrittenEverywhere(t *testing.T) {
+	t.Parallel()
+	at := func(year int) time.Time { return time.Date(year, time.December, 30, 0, 0, 0, 0, time.UTC) }
+	for _, test := range []struct {
+		from, to time.Time
+		want     string
+	}{
+		{at(1970), at(9998), ""}, {time.Time{}, time.Time{}, ""}, {at(0), at(2026), "from"}, {at(1969), at(2026), "from"}, {at(2026), at(9999), "to"},
+	} {
+		err := checkRange(test.from, test.to)
+		field, ok := errors.AsType[*domain.FieldError](err)
+		if (err == nil) != (test.want == "") || ok && field.Field != test.want {
+			t.Errorf("%s to %s: %v", test.from, test.to, err)
+		}
+	}
+}
+
+func TestASearchForOneCustomerWaitsForHisStream(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		role      domain.Role
+		customers []string
+		want      domain.StreamID
+	}{
+		{domain.RoleSupport, []string{"ada"}, "customer/ada"}, {domain.RoleSupport, []string{"ada", "ben"}, ""}, {domain.RoleSupport, nil, ""},
+		{domain.RoleAnalyst, []string{"pc_x"}, ""},
+	} {
+		if got := (&Filter{Customer: test.customers}).stream(Caller{Actor: domain.Actor{Role: test.role}}); got != test.want {
+			t.Errorf("%s asks for %v: waits for %q, want %q", test.role, test.customers, got, test.want)
+		}
+	}
+}

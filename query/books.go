@@ -59,7 +59,7 @@ func (p *Ports) openBooks(ctx context.Context, customer string, c Consistency, a
 	case !at.IsZero():
 		b, err = p.booksAsOf(ctx, customer, c, at.UTC())
 	case c.Mode == Authoritative:
-		b, err = p.authoritative(ctx, customer)
+		b, err = p.authoritative(ctx, customer, c)
 	default:
 		b, err = p.projected(ctx, customer, c)
 	}
@@ -90,11 +90,14 @@ func (p *Ports) projected(ctx context.Context, customer string, c Consistency) (
 	return p.atNow(ctx, b)
 }
 
-func (p *Ports) authoritative(ctx context.Context, customer string) (books, error) {
+func (p *Ports) authoritative(ctx context.Context, customer string, c Consistency) (books, error) {
 	if p.Books == nil {
 		return books{}, fmt.Errorf("no event store here: %w", ErrUnavailable)
 	}
 	b, err := fold(customer, p.Books.Events(ctx, domain.CustomerStream(customer), 1), time.Time{}, Authoritative)
+	if err == nil {
+		err = c.reached(b.Made, domain.CustomerStream(customer))
+	}
 	if err != nil {
 		return books{}, err
 	}

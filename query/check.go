@@ -1,6 +1,7 @@
 package query
 
 import (
+	"errors"
 	"time"
 )
 
@@ -20,9 +21,25 @@ func checkOrder(order string) error {
 	return nil
 }
 
+// Years that a range may lie in: in every time zone, and an hour to each side, it can be written in RFC 3339.
+const (
+	firstYear = 1970
+	lastYear  = 9998
+)
+
 func checkRange(from, to time.Time) error {
+	if err := errors.Join(checkYear("from", from), checkYear("to", to)); err != nil {
+		return err
+	}
 	if !from.IsZero() && !to.IsZero() && !from.Before(to) {
 		return fieldError("to", "is not after from")
+	}
+	return nil
+}
+
+func checkYear(field string, at time.Time) error {
+	if year := at.UTC().Year(); !at.IsZero() && (year < firstYear || year > lastYear) {
+		return fieldError(field, "is in the year %d; %d to %d are possible", year, firstYear, lastYear)
 	}
 	return nil
 }

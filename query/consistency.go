@@ -102,6 +102,17 @@ func notReached(err error, behind BehindError) error {
 	return err
 }
 
+// reached refuses an answer from the event store that is older than what was asked for. The store is as far as the log is:
+// there is nothing to wait for.
+func (c Consistency) reached(made Made, stream domain.StreamID) error {
+	if made.Version >= c.MinVersion {
+		return nil
+	}
+	return &BehindError{
+		Stream: stream, Wanted: fmt.Sprintf("version %d", c.MinVersion), Reached: fmt.Sprintf("version %d", made.Version),
+	}
+}
+
 func (c Consistency) check() error {
 	if c.Mode != "" && c.Mode != Projected && c.Mode != Authoritative {
 		return fieldError("consistency", "is %q; projected and authoritative are possible", c.Mode)

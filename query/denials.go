@@ -128,7 +128,11 @@ func (q *Denials) check() (int, error) {
 // rows are the page's refusals, and one more where there is one.
 func (h DenialsHandler) rows(ctx context.Context, q Denials, page DenialsPage) ([]projector.DenialRow, Made, error) {
 	if q.Consistency.Mode == Authoritative {
-		return h.fromBooks(ctx, page)
+		rows, made, err := h.fromBooks(ctx, page)
+		if err == nil {
+			err = q.Consistency.reached(made, domain.CustomerStream(q.Customer))
+		}
+		return rows, made, err
 	}
 	model := h.p.Denials
 	if model == nil {

@@ -29,7 +29,7 @@ var (
 
 // BehindError says that the deadline passed before the read model reached what was asked for.
 type BehindError struct {
-	Model   string          // the read model
+	Model   string          // the read model; empty: the event store itself
 	Stream  domain.StreamID // that was asked about
 	Wanted  string          // "version 12" or "position 1:42"
 	Reached string          // the same, as far as the model has come; empty when that is not known

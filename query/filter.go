@@ -116,6 +116,15 @@ func (p *Ports) unveil(ctx context.Context, by Caller, f Filter) (_ Filter, nobo
 	return f, false, nil
 }
 
+// stream is that of the one customer who is asked for: a wait for it ends when it is parked. Whoever asks for several waits
+// for the shard. An analyst names no customers.
+func (f *Filter) stream(by Caller) domain.StreamID {
+	if len(f.Customer) != 1 || by.Actor.Role == domain.RoleAnalyst {
+		return ""
+	}
+	return domain.CustomerStream(f.Customer[0])
+}
+
 // behind are the things of a kind behind pseudonyms.
 func (p *Ports) behind(ctx context.Context, pseudonyms []string, kind string) ([]Thing, error) {
 	var all []Thing

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"carryon/domain"
 	"carryon/projector"
@@ -154,6 +157,8 @@ func (h DropParkedHandler) Handle(ctx context.Context, q DropParked) (RetryParke
 		return RetryParkedAnswer{}, &domain.FieldError{Field: "reason", Problem: "is missing"}
 	case len(q.Reason) > longestReason:
 		return RetryParkedAnswer{}, &domain.FieldError{Field: "reason", Problem: "is longer than 1000 bytes"}
+	case !utf8.ValidString(q.Reason) || strings.ContainsFunc(q.Reason, unicode.IsControl):
+		return RetryParkedAnswer{}, &domain.FieldError{Field: "reason", Problem: "holds a control character, or is not UTF-8"}
 	case q.Seq == 0:
 		return RetryParkedAnswer{}, &domain.FieldError{Field: "seq", Problem: "is missing: that of the event that the stream is parked at"}
 	}

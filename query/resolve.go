@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"carryon/domain"
 )
@@ -60,6 +62,9 @@ func checkReason(reason string) error {
 	if strings.TrimSpace(reason) == "" {
 		return fieldError("reason", "is missing")
 	}
+	if !utf8.ValidString(reason) || strings.ContainsFunc(reason, unicode.IsControl) {
+		return fieldError("reason", "holds a control character, or is not UTF-8")
+	}
 	if len(reason) > MaxQueryBytes {
 		return fieldError("reason", "is %d bytes long, at most %d are allowed", len(reason), MaxQueryBytes)
 	}
@@ -106,6 +111,9 @@ func (h AccessHandler) Handle(ctx context.Context, q Accesses) (AccessesAnswer, 
 		return AccessesAnswer{}, fmt.Errorf("read the access log of customer %s: %w", q.Customer, err)
 	}
 	answer := AccessesAnswer{Accesses: accesses}
+	if accesses == nil {
+		answer.Accesses = []Access{}
+	}
 	if len(accesses) > size {
 		answer.Accesses = accesses[:size]
 		answer.NextCursor, err = h.p.Cursors.seal(question, accesses[size-1].Number)

@@ -136,7 +136,11 @@ func (q *Timeline) check() (int, error) {
 // events are the page's events, and one more where there is one.
 func (h TimelineHandler) events(ctx context.Context, q Timeline, page TimelinePage) ([]*domain.Event, Made, error) {
 	if q.Consistency.Mode == Authoritative {
-		return h.fromBooks(ctx, page)
+		events, made, err := h.fromBooks(ctx, page)
+		if err == nil {
+			err = q.Consistency.reached(made, domain.CustomerStream(q.Customer))
+		}
+		return events, made, err
 	}
 	model := h.p.Timeline
 	if model == nil {

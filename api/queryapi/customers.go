@@ -125,7 +125,6 @@ func (r routes) customers() {
 			ProfileID  web.ID      `query:"profile_id" doc:"The profile that asks"`
 			At         time.Time   `query:"at" doc:"At this moment of the past, RFC 3339; now without" example:"2026-03-01T12:00:00Z"`
 			Fresh
-			Conditional
 		}) (*Answer[query.ExplainAnswer], error) {
 			c, err := in.consistency()
 			if err != nil {

@@ -67,6 +67,9 @@ func (r routes) accessExport() {
 			c.SetHeader("Content-Type", "application/json")
 			c.SetHeader("Content-Disposition", `attachment; filename="access-export.json"`)
 			c.SetStatus(http.StatusOK)
+			if c.Method() == http.MethodHead {
+				return
+			}
 			_, w := humachi.Unwrap(c)
 			if err := write(patient{w: w, control: http.NewResponseController(w)}); err != nil {
 				web.CutOff(ctx, err)
@@ -88,6 +91,9 @@ func (r routes) export(ctx context.Context, c huma.Context, table query.Exported
 	c.SetHeader("Content-Type", kind)
 	c.SetHeader("Content-Disposition", fmt.Sprintf("attachment; filename=%q", name+"."+format))
 	c.SetStatus(http.StatusOK)
+	if c.Method() == http.MethodHead {
+		return
+	}
 	_, w := humachi.Unwrap(c)
 	out := bufio.NewWriterSize(patient{w: w, control: http.NewResponseController(w)}, exportBuffer)
 	_, err := write(out, nil)

@@ -45,6 +45,9 @@ func tell(ctx context.Context, c huma.Context, stream query.LiveRun) {
 	c.SetHeader("Content-Type", "text/event-stream; charset=utf-8")
 	c.SetHeader("X-Accel-Buffering", "no")
 	c.SetStatus(http.StatusOK)
+	if c.Method() == http.MethodHead { // its answer has no body, and would never end
+		return
+	}
 	_, w := humachi.Unwrap(c)
 	web.Detach(ctx)
 	control := http.NewResponseController(w)

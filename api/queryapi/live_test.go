@@ -44,6 +44,24 @@ func TestALiveStreamIsToldAsServerSentEvents(t *testing.T) {
 	}
 }
 
+func TestAHeadOfAStreamIsItsHeadersOnly(t *testing.T) {
+	t.Parallel()
+	var live query.Live
+	var export query.Export
+	run := query.LiveRun(func(context.Context, func(query.LiveItem) error) error {
+		t.Error("the stream was told")
+		return nil
+	})
+	rows := func(func(query.Row, error) bool) { t.Error("the table was read") }
+	h, _ := mount(t, queryapi.Questions{Live: ask(&live, run), Export: ask(&export, query.Exported{Columns: []string{"a"}, Rows: rows})}, queryapi.Options{})
+	for _, path := range []string{"/v1/events/live", "/v1/exports/denials"} {
+		a := webtest.Do(t, h, webtest.Request{Method: "HEAD", Path: path, Token: keys.Token(t, domain.RoleOperator, "")})
+		if a.Status != http.StatusOK || len(a.Raw) != 0 || a.Header.Get("Content-Type") == "" {
+			t.Errorf("HEAD %s: status %d, %q, %q", path, a.Status, a.Header.Get("Content-Type"), a.Raw)
+		}
+	}
+}
+
 func TestAStreamThatCannotBeginSaysSoInTheStream(t *testing.T) {
 	t.Parallel()
 	var q query.Live
@@ -98,5 +116,26 @@ func TestStreamsTakeNoneOfThePlacesOfRequests(t *testing.T) {
 		if first, err := io.ReadAll(io.LimitReader(resp.Body, 6)); err != nil || string(first) != "id: a\n" {
 			t.Fatalf("%q, %v", first, err)
 		}
+	}
+}
+
+// wrong answers every question with an error.
+type wrong[Q, A any] struct{ err error }
+
+func (w wrong[Q, A]) Handle(context.Context, Q) (a A, err error) { return a, w.err }
+
+func TestAProblemNamesThePlaceThatTheNameHasOnTheRoute(t *testing.T) {
+	t.Parallel()
+	for field, want := range map[string]string{"actor": "query.actor", "role": "query.role", "customer": "query.customer"} {
+		h, _ := mount(t, queryapi.Questions{Export: wrong[query.Export, query.Exported]{&domain.FieldError{Field: field, Problem: "is wrong"}}}, queryapi.Options{})
+		a := webtest.Do(t, h, webtest.Request{Method: "GET", Path: "/v1/exports/denials?" + field + "=x", Token: keys.Token(t, domain.RoleOperator, "")})
+		if p := a.Problem(t); len(p.Errors) != 1 || p.Errors[0].Field != want {
+			t.Errorf("%s: %s", field, a.Raw)
+		}
+	}
+	h, _ := mount(t, queryapi.Questions{Live: wrong[query.Live, query.LiveRun]{&domain.FieldError{Field: "Last-Event-ID", Problem: "is wrong"}}}, queryapi.Options{})
+	a := webtest.Do(t, h, webtest.Request{Method: "GET", Path: "/v1/events/live", Token: keys.Token(t, domain.RoleOperator, "")})
+	if p := a.Problem(t); len(p.Errors) != 1 || p.Errors[0].Field != "header.Last-Event-ID" {
+		t.Errorf("a bad id: %s", a.Raw)
 	}
 }

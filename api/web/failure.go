@@ -97,6 +97,9 @@ func particulars(p *Problem, err error) *Problem {
 		p.Detail = fmt.Sprintf("the read model %s is parked at seq %d, until an operator retries it", e.Model, e.FirstSeq)
 	}
 	if e, ok := errors.AsType[*query.BehindError](err); ok {
+		if p.Detail = fmt.Sprintf("the books are at %s, and have no %s", e.Reached, e.Wanted); e.Model == "" {
+			return p
+		}
 		p.Detail = fmt.Sprintf("the read model %s has not reached %s before the deadline; ask again, or with consistency=authoritative", e.Model, e.Wanted)
 	}
 	return p
@@ -140,6 +143,12 @@ func fieldErrors(err error, found []*domain.FieldError) []*domain.FieldError {
 // where is the place in the request that a field's name stands for: title_id is path.title on one route and
 // body.title_id on another.
 func (s *Spec) where(field string) string {
+	switch {
+	case s.queries[field]: // a filter by an actor is none by who asks
+		return "query." + field
+	case field == "Last-Event-ID":
+		return "header." + field
+	}
 	switch field {
 	case "command_id":
 		return "header.Idempotency-Key"
@@ -152,8 +161,6 @@ func (s *Spec) where(field string) string {
 	switch {
 	case strings.Contains(s.Path, "{"+name+"}"):
 		return "path." + name
-	case s.queries[field]:
-		return "query." + field
 	case s.Method == http.MethodGet:
 		return "query." + field
 	case field == "document":

@@ -249,6 +249,8 @@ func (g *Gateway) logRequest(r *http.Request, known *Request, route string, stat
 	switch p := known.problem; {
 	case gone && (p == nil || p.Code != Internal.Code): // the caller did not wait: no failure of ours
 		level = slog.LevelInfo
+	case p != nil && p.Code == Behind.Code: // what was asked for may be a version that there will never be
+		level = slog.LevelInfo
 	case status >= http.StatusInternalServerError && status != http.StatusServiceUnavailable, status < http.StatusBadRequest && p != nil:
 		level = slog.LevelError
 	case status == http.StatusServiceUnavailable:

@@ -244,7 +244,7 @@ func TestARequestIdThatCantStandInALogIsReplaced(t *testing.T) {
 		id, parent string
 		want       string // empty: a new one
 	}{
-		{"req-1", "", "req-1"}, {"a b", "", ""}, {"a\tb", "", ""}, {strings.Repeat("a", 129), "", ""}, {`"x"`, "", ""},
+		{"req-1", "", "req-1"}, {"a b", "", ""}, {"a\tb", "", ""}, {"ada.lovelace@example.com", "", ""}, {"a:b", "", ""}, {"~ada", "", ""}, {strings.Repeat("a", 129), "", ""}, {`"x"`, "", ""},
 		{"", parent, "4bf92f3577b34da6a3ce929d0e0e4736"}, {"a b", parent, "4bf92f3577b34da6a3ce929d0e0e4736"},
 		{"", strings.ToUpper(parent), ""}, {"", "00-" + strings.Repeat("0", 32) + "-00f067aa0ba902b7-01", ""},
 		{"", parent + "-more", ""}, {"", "01" + parent[2:] + "-more", "4bf92f3577b34da6a3ce929d0e0e4736"}, {"", "ff" + parent[2:], ""}, {"", "nonsense", ""},

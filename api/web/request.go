@@ -70,14 +70,14 @@ func identified(next http.Handler) http.Handler {
 	})
 }
 
-// validRequestID takes what can stand in a log line, a URL and an event alike.
+// validRequestID takes what can stand in a log line, a URL and an event alike, and is no address of a person.
 func validRequestID(id string) bool {
 	if id == "" || len(id) > maxRequestID {
 		return false
 	}
 	for _, r := range id {
 		switch {
-		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("-._~:@", r):
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', strings.ContainsRune("-._", r):
 		default:
 			return false
 		}

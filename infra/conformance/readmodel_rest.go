@@ -171,6 +171,15 @@ func (l *library) resolves(analyst query.Caller, id string) {
 	if _, err := l.app.Resolve.Handle(l.ctx, query.Resolve{By: as(domain.RoleSupport), Pseudonym: "pc_x", Reason: "r"}); !errors.Is(err, query.ErrForbidden) {
 		l.Errorf("support resolves: %v", err)
 	}
+	for _, reason := range []string{"x\x00y", "a\nb", "\xff"} {
+		_, err = l.app.Resolve.Handle(l.ctx, query.Resolve{By: analyst, Pseudonym: l.pseudonyms.Customer(id), Reason: reason})
+		if field, ok := errors.AsType[*domain.FieldError](err); !ok || field.Field != "reason" {
+			l.Errorf("for the reason %q: %v", reason, err)
+		}
+	}
+	if none := must[query.AccessesAnswer](l, "accesses")(l.app.Access.Handle(l.ctx, query.Accesses{By: operator, Customer: "nobody"})); none.Accesses == nil {
+		l.Error("nobody's accesses are null, not an empty list")
+	}
 	read := must[query.AccessesAnswer](l, "accesses")(l.app.Access.Handle(l.ctx, query.Accesses{By: operator, Customer: id}))
 	if len(read.Accesses) != 1 || read.Accesses[0].Reason != "a complaint" || read.Accesses[0].Actor != analyst.Actor || read.Accesses[0].RequestID != analyst.RequestID {
 		l.Errorf("the access log says %+v", read.Accesses)
@@ -217,6 +226,16 @@ func unrecorded(l *library) {
 
 func waitsForVersions(l *library) {
 	id := l.busiest()
+	ahead := query.Consistency{Mode: query.Authoritative, MinVersion: 1 << 40}
+	for what, err := range map[string]error{
+		"customer": second(l.app.Customer.Handle(l.ctx, query.Customer{By: operator, Customer: id, Consistency: ahead})),
+		"timeline": second(l.app.Timeline.Handle(l.ctx, query.Timeline{By: operator, Customer: id, Consistency: ahead})),
+		"denials":  second(l.app.Denials.Handle(l.ctx, query.Denials{By: operator, Customer: id, Consistency: ahead})),
+	} {
+		if !errors.Is(err, query.ErrBehind) {
+			l.Errorf("%s from the event store, at a version that is not there: %v", what, err)
+		}
+	}
 	stream := domain.CustomerStream(id)
 	events := l.of(stream)
 	version := events[len(events)-1].Seq
