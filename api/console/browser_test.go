@@ -19,10 +19,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
 
 	"carryon/domain"
 	"carryon/infra/provision"
@@ -59,7 +62,7 @@ func newBrowser(t *testing.T, w *world) *browser {
 	ctx, end := chromedp.NewContext(allocated)
 	t.Cleanup(func() { end(); release() })
 	b := &browser{t: t, w: w, ctx: ctx, dir: dir}
-	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank")); err != nil {
+	if err := chromedp.Do(ctx, chromedp.Navigate("about:blank"), chromedp.EmulateViewport(1280, 800)); err != nil {
 		t.Fatalf("starting Chromium: %v", err)
 	}
 	err := chromedp.Listen(ctx, func(event any) {
@@ -126,10 +129,15 @@ func (b *browser) open(path string) {
 // sees waits until the page says something.
 func (b *browser) sees(what, text string) {
 	b.t.Helper()
-	b.do(what, func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
-		_, err := chromedp.Poll[bool](`document.body && document.body.innerText.includes(`+strconv.Quote(text)+`)`)(ctx, t)
+	b.do(what, until(`document.body && document.body.innerText.includes(`+strconv.Quote(text)+`)`))
+}
+
+// until waits until an expression holds.
+func until(expression string) chromedp.Action[chromedp.Void] {
+	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		_, err := chromedp.Poll[bool](expression)(ctx, t)
 		return chromedp.Void{}, err
-	})
+	}
 }
 
 func (b *browser) signIn(role domain.Role) {
@@ -221,7 +229,7 @@ func stamp(back time.Duration) string {
 	return time.Now().UTC().Add(-back).Format("2006-01-02T15:04:05")
 }
 
-func TestEveryScreenIsFitToBeLookedAt(t *testing.T) {
+func TestInABrowserEveryScreenIsFitToBeLookedAt(t *testing.T) {
 	w, title := inBrowser(t)
 	const day = 24 * time.Hour
 	at := "/customers/" + anna
@@ -272,4 +280,124 @@ func TestEveryScreenIsFitToBeLookedAt(t *testing.T) {
 			}
 		}
 	}
+}
+
+func moveTo(x, y float64) chromedp.Action[chromedp.Void] {
+	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, t, input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved, X: x, Y: y})
+		return chromedp.Void{}, err
+	}
+}
+
+func press(keys string) chromedp.Action[chromedp.Void] { return chromedp.KeyEvent(keys) }
+
+// fill writes into a field of a form.
+func (b *browser) fill(selector, text string) {
+	b.t.Helper()
+	b.do("filling "+selector, chromedp.WaitVisible(selector), chromedp.SetValue(selector, text))
+}
+
+func TestInABrowserAnAgentHelpsACustomerOnThePhone(t *testing.T) {
+	w, title := inBrowser(t)
+	b := newBrowser(t, w)
+	b.signIn(domain.RoleSupport)
+	b.do("keys: the box has the focus", press(anna+"\r"), chromedp.WaitVisible("#limits"))
+	b.sees("the customer", "Kitchen tablet")
+	b.weigh("/customers/" + anna)
+
+	b.do("filtering the timeline by what happened", chromedp.SetValue(`#timeline select[name="type"]`, "LicenseDenied"), chromedp.Click("#timeline button"), chromedp.WaitNotPresent("#event-1"))
+	b.sees("the refusal in words", "too many devices (2 of 2 used)")
+
+	b.do("asking why", chromedp.Navigate(w.url+"/customers/"+anna+"/why?title_id="+title+"&device_id="+newTablet), chromedp.WaitVisible("select[name=device_type]"))
+	b.sees("what is missing is asked for", "Of which type is the device?")
+	b.do("saying it", chromedp.SetValue("select[name=device_type]", "android-tablet"), chromedp.Click(".why button"), chromedp.WaitVisible(".card.refuse"))
+	b.sees("who holds the places", "Kitchen tablet")
+	b.do("a remedy", chromedp.Click(`.remedies a[href*="device=`+phone+`"]`), chromedp.WaitVisible("#would"))
+	b.sees("what it would do", "1 of 2 would be taken instead of 2")
+	b.fill("select[name=reason]", domain.ReasonLostDevice)
+	b.fill("input[name=case]", "CASE-3000")
+	b.do("doing it", chromedp.Click("form.stack .primary"), chromedp.WaitVisible(".card.grant"))
+	b.sees("the same request now", "Would be granted")
+
+	b.open("/customers/" + anna)
+	b.sees("the act with its actor in the timeline", "support kim-support")
+	b.sees("its case", "case CASE-3000")
+
+	b.open("/customers/" + anna + "/acts/grant-exception")
+	b.do("an exception, filled in", chromedp.SetValue("input[name=uses]", "3"))
+	evaluate[any](b, `document.querySelector("input[name=uses]").dispatchEvent(new Event("change", {bubbles: true})); 1`)
+	b.sees("what it would let pass is told anew", "up to 3 times")
+
+	b.open("/customers/" + anna + "/time")
+	b.do("comparing", chromedp.Click(`.scrub a[href*="and="]`), chromedp.WaitVisible("#changed"))
+	b.do("the slider by keys", chromedp.Focus("#at"), press(kb.Home), chromedp.WaitVisible("#changed"))
+	b.sees("what changed and why", "Because of")
+}
+
+// weigh tells how heavy a page is and how soon it can be used, in a browser that has nothing of it yet.
+func (b *browser) weigh(path string) {
+	b.t.Helper()
+	b.do("forgetting", func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
+		_, err := cdp.Call(ctx, t, network.ClearBrowserCache, cdp.Empty{})
+		return chromedp.Void{}, err
+	})
+	b.open(path)
+	type figures struct {
+		Bytes, Requests            int
+		Interactive, Loaded, Paint float64
+	}
+	f := evaluate[figures](b, `(() => { const all = performance.getEntriesByType("resource"), n = performance.getEntriesByType("navigation")[0];
+		return {Bytes: n.transferSize + all.reduce((a, e) => a + e.transferSize, 0), Requests: 1 + all.length, Interactive: n.domContentLoadedEventEnd, Loaded: n.loadEventEnd,
+			Paint: (performance.getEntriesByType("paint").find(p => p.name === "first-contentful-paint") || {startTime: 0}).startTime}; })()`)
+	b.t.Logf("%s weighs %d bytes in %d requests; first paint %.0f ms, interactive %.0f ms, loaded %.0f ms", path, f.Bytes, f.Requests, f.Paint, f.Interactive, f.Loaded)
+	if f.Bytes > 150_000 || f.Requests > 8 {
+		b.t.Errorf("%s weighs %d bytes in %d requests: more than 150,000 in 8", path, f.Bytes, f.Requests)
+	}
+}
+
+func TestInABrowserAnAnalystCountsSearchesAndListens(t *testing.T) {
+	w, _ := inBrowser(t)
+	b := newBrowser(t, w)
+	b.signIn(domain.RoleAnalyst)
+	b.open("/search")
+	b.do("words", chromedp.Focus("main input[name=q]"), press("the\r"), chromedp.WaitVisible(`main input[name=q][value="the"]`), until(`!!document.querySelector("td mark")`))
+	b.do("a facet", chromedp.Click(`.facets a[href*="type=LicenseIssued"]`), chromedp.WaitVisible(".chips"), until(`!!document.querySelector(".facets a[aria-current]")`))
+	if q := evaluate[string](b, "location.search"); !strings.Contains(q, "q=the") || !strings.Contains(q, "type=LicenseIssued") {
+		t.Errorf("the address holds %s, not the question", q)
+	}
+	shown := evaluate[int](b, `Number(document.querySelector(".result-line b").textContent.replace(/,/g, ""))`)
+	text, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`fetch(document.querySelector('a[href*="format=csv"]').href).then(r => r.text())`, chromedp.EvalAwaitPromise))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := strings.Count(text, "\n") - 1; lines != shown {
+		t.Errorf("the export has %d events, the page says %d", lines, shown)
+	}
+	if strings.Contains(text, ","+anna+",") {
+		t.Error("the export names a customer")
+	}
+
+	b.open("/analytics")
+	b.do("refusals by reason", chromedp.SetValue("select[name=metric]", "denials"), chromedp.SetValue("select[name=group_by]", "code"), chromedp.SetValue("select[name=compare]", "previous"),
+		chromedp.Click(".filters .primary"), chromedp.WaitVisible(".plot.small canvas"))
+	b.sees("the rate", "Refusal rate")
+	middle := evaluate[[]float64](b, `(() => { const plot = document.querySelector(".u-over"); plot.scrollIntoView({block: "end"}); const r = plot.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; })()`)
+	b.do("values on hover", moveTo(middle[0]-20, middle[1]), moveTo(middle[0], middle[1]), until(`document.querySelector(".u-legend .u-value").textContent.length > 2`))
+	if legend := evaluate[string](b, `document.querySelector(".u-legend .u-value").textContent`); !strings.Contains(legend, "202") {
+		t.Errorf("the chart tells %q under the pointer, and no day", legend)
+	}
+
+	b.open("/live")
+	b.do("listening", chromedp.WaitVisible(`#live-state[data-state=on]`))
+	w.block(phone, anna)
+	b.sees("an event", "Device blocked")
+	b.do("a pause, by a key", chromedp.Click("#stream, main h1"), press("p"), chromedp.WaitVisible(`#live-pause[aria-pressed=true]`))
+	w.block(kitchen, anna)
+	b.do("going on, by a click", chromedp.Click("#live-pause"), chromedp.WaitVisible("#live-rows tr:nth-child(2)"))
+	if text := evaluate[string](b, `document.querySelector("#live-rows").innerText`); strings.Contains(text, anna) || strings.Count(text, "Device blocked") != 2 {
+		t.Errorf("after a pause the stream shows %q", text)
+	}
+	b.fill("input[name=filter]", `type == "LicenseDenied" && colour`)
+	b.do("a bad filter", chromedp.Click(".filters .primary"), chromedp.WaitVisible("#filter-error pre"))
+	b.sees("its column", "Column 28")
 }

@@ -2,7 +2,6 @@ package console_test
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -219,34 +218,4 @@ func (s seen) form() url.Values {
 		f.Set(m[1], strings.ReplaceAll(m[2], "&amp;", "&"))
 	}
 	return f
-}
-
-// refused finds somebody of the history who would be refused now, for a reason among codes if there are any.
-func (w *world) refused(households int, codes ...string) (customer, title, device string) {
-	w.t.Helper()
-	for n := range households {
-		id := fmt.Sprintf("c%05d", n)
-		for e, err := range w.system.Books().Events(w.t.Context(), domain.CustomerStream(id), 1) {
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			data, err := e.Data()
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			d, ok := data.(*domain.LicenseDenied)
-			if !ok || d.Command != domain.CommandAcquire || len(codes) > 0 && !slices.Contains(codes, d.Code) {
-				continue
-			}
-			explained, err := w.system.Commands().Explain(w.t.Context(), command.ExplainRequest{
-				Customer: id, Actor: domain.Actor{ID: "test", Role: domain.RoleOperator},
-				Acquire: &domain.AcquireRequest{DeviceID: d.DeviceID, DeviceType: d.DeviceType, TitleID: d.TitleID, Maturity: "adult", Trigger: domain.TriggerUser},
-			})
-			if err == nil && explained.Decision.Outcome == domain.OutcomeRefuse && len(explained.Decision.Remedies) > 0 {
-				return id, d.TitleID, d.DeviceID
-			}
-		}
-	}
-	w.t.Fatal("nobody in this history would be refused")
-	return "", "", ""
 }
