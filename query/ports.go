@@ -26,6 +26,7 @@ type Ports struct {
 
 // New is the whole query side over its ports.
 func New(p Ports) *App {
+	p.Waiters = bounded(p.Waiters)
 	if p.Live != nil {
 		p.Live.ports = &p
 	}
