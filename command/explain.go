@@ -37,6 +37,9 @@ func (a *App) Explain(ctx context.Context, q ExplainRequest) (Explanation, error
 	if (q.Acquire == nil) == (q.Renew == nil) {
 		return Explanation{}, FieldErrors{{Field: "request", Problem: "is neither an acquisition nor a renewal, or both"}}
 	}
+	if q.When.Time.After(a.now()) {
+		return Explanation{}, FieldErrors{{Field: "at", Problem: "is in the future"}}
+	}
 	state, err := a.StateAsOf(ctx, q.Customer, q.When)
 	if err != nil {
 		return Explanation{}, err
@@ -48,7 +51,13 @@ func (a *App) Explain(ctx context.Context, q ExplainRequest) (Explanation, error
 	m := domain.Moment{Now: at, CommandID: explanationID, Actor: q.Actor, Version: state.Version, Reference: ref}
 	var verdict domain.Verdict
 	if q.Acquire != nil {
-		verdict, err = state.State.Evaluate(m, *q.Acquire)
+		ask := *q.Acquire
+		for _, d := range state.State.Devices(ref, at) {
+			if ask.DeviceType == "" && d.DeviceID == ask.DeviceID {
+				ask.DeviceType = d.DeviceType
+			}
+		}
+		verdict, err = state.State.Evaluate(m, ask)
 	} else {
 		verdict, err = state.State.EvaluateRenew(m, *q.Renew)
 	}

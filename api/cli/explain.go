@@ -18,6 +18,10 @@ type explainCommand struct {
 	Device     string    `help:"The device." placeholder:"ID"`
 	DeviceType string    `help:"Of a device that is not registered yet." placeholder:"ID"`
 	Country    string    `help:"Where the customer is (default: the home country)." placeholder:"CC"`
+	Profile    string    `help:"The profile that asks." name:"profile-id" placeholder:"ID"`
+	Maturity   string    `help:"Of the profile: kids, teen or adult." default:"adult" enum:"kids,teen,adult"`
+	Quality    string    `help:"The quality that is asked for (default: as the device likes)." placeholder:"NAME"`
+	License    string    `help:"Instead of title and device: why (not) renew this licence." placeholder:"ID"`
 	At         time.Time `help:"A moment of the past, as in 2026-03-01T12:00:00Z." placeholder:"TIME"`
 	Decision   string    `help:"Instead: show this recorded decision, and make it again from history." placeholder:"ID"`
 	JSON       bool      `help:"Print the decision as JSON." name:"json"`
@@ -25,8 +29,14 @@ type explainCommand struct {
 
 // Run explains, from the event store itself.
 func (e explainCommand) Run(r *run) error {
-	if (e.Decision == "") == (e.Title == "") {
-		return fmt.Errorf("%w: give --title and --device, or --decision", errUsage)
+	given := 0
+	for _, one := range []string{e.Decision, e.Title, e.License} {
+		if one != "" {
+			given++
+		}
+	}
+	if given != 1 {
+		return fmt.Errorf("%w: give --title and --device, or --license, or --decision", errUsage)
 	}
 	system, err := r.openKept(OpenOptions{})
 	if err != nil {
@@ -36,11 +46,16 @@ func (e explainCommand) Run(r *run) error {
 	if e.Decision != "" {
 		return e.recorded(r, system)
 	}
-	if e.Device == "" {
+	if e.Device == "" && e.License == "" {
 		return fmt.Errorf("%w: --device is missing", errUsage)
 	}
 	q := explainRequest(demoExample{customer: e.Customer, title: e.Title, device: e.Device})
 	q.Acquire.DeviceType, q.Acquire.Country = e.DeviceType, strings.ToUpper(e.Country)
+	q.Acquire.ProfileID, q.Acquire.Maturity, q.Acquire.Quality = e.Profile, e.Maturity, e.Quality
+	if e.License != "" {
+		q.Renew = &domain.RenewRequest{LicenseID: e.License, Country: q.Acquire.Country, Trigger: domain.TriggerUser}
+		q.Acquire = nil
+	}
 	q.When = command.AsOf{Time: e.At}
 	explained, err := system.Commands().Explain(r.ctx, q)
 	if err != nil {

@@ -102,10 +102,10 @@ func (s simulateCommand) check() error {
 	wrong(s.Callers < 1 || s.Callers > 10_000, "--callers is outside 1 to 10000")
 	wrong(s.Commands < 0, "--commands is negative")
 	wrong(s.Duration < 0, "--duration is negative")
-	wrong(s.Rate < 0 || s.Rate > 1e6, "--rate is outside 0 to 1000000")
+	wrong(!(s.Rate >= 0 && s.Rate <= 1e6), "--rate is outside 0 to 1000000")
 	wrong(s.BurstEvery < 0 || s.BurstEvery > 0 && s.BurstEvery < 2*time.Second, "--burst-every is under 2s")
-	wrong(s.Burst < 1 || s.Burst > 1000, "--burst is outside 1 to 1000")
-	wrong(s.Repeats < 0 || s.Repeats > 1, "--repeats is outside 0 to 1")
+	wrong(!(s.Burst >= 1 && s.Burst <= 1000), "--burst is outside 1 to 1000")
+	wrong(!(s.Repeats >= 0 && s.Repeats <= 1), "--repeats is outside 0 to 1")
 	wrong(s.Patience < 0 || s.Patience > 100, "--patience is outside 0 to 100")
 	for _, base := range slices.Concat(s.URL, []string{s.QueryURL}) {
 		u, err := url.Parse(base)

@@ -115,14 +115,17 @@ func (r routes) customers() {
 			return versioned(in.Conditional, a.Version, a), nil
 		})
 	web.Handle(r.api, r.get("get-timeline", "/v1/customers/{customer}/timeline", tag, "Everything that happened to the customer", "Each event with a sentence in plain words.", fresh...), r.timeline)
-	web.Handle(r.api, r.get("explain", "/v1/customers/{customer}/explain", tag, "Why, or why not", "Decides an acquisition as a dry run, now or at a past moment, with what was known then: every rule in order, with what it read and what came of it, who holds the places, and what would help.", fresh...),
+	web.Handle(r.api, r.get("explain", "/v1/customers/{customer}/explain", tag, "Why, or why not", "Decides an acquisition, or with license_id a renewal, as a dry run, now or at a past moment, with what was known then: every rule in order, with what it read and what came of it, who holds the places, and what would help.", fresh...),
 		func(ctx context.Context, in *struct {
 			CustomerPath
-			TitleID    web.ID      `query:"title_id" required:"true" doc:"The movie or episode" example:"t00042"`
-			DeviceID   web.ID      `query:"device_id" required:"true" doc:"The device" example:"dev-1"`
+			TitleID    web.ID      `query:"title_id" doc:"The movie or episode; needed without license_id" example:"t00042"`
+			DeviceID   web.ID      `query:"device_id" doc:"The device; needed without license_id" example:"dev-1"`
+			LicenseID  web.ID      `query:"license_id" doc:"Instead of title and device: whether this licence would be renewed"`
 			DeviceType web.ID      `query:"device_type" doc:"Of a device that is not registered yet" example:"phone-android"`
 			Country    web.Country `query:"country" doc:"Where the customer is, ISO 3166-1 alpha-2; the home country without" example:"DE"`
 			ProfileID  web.ID      `query:"profile_id" doc:"The profile that asks"`
+			Maturity   string      `query:"maturity" enum:"kids,teen,adult" doc:"Of the profile; adult without"`
+			Quality    string      `query:"quality" maxLength:"32" doc:"Name of the quality; as the device likes without" example:"hd"`
 			At         time.Time   `query:"at" doc:"At this moment of the past, RFC 3339; now without" example:"2026-03-01T12:00:00Z"`
 			Fresh
 		}) (*Answer[query.ExplainAnswer], error) {
@@ -132,6 +135,7 @@ func (r routes) customers() {
 			}
 			return plain(r.ask.Explain.Handle(ctx, query.Explain{
 				By: by(ctx), Customer: string(in.Customer), TitleID: string(in.TitleID), DeviceID: string(in.DeviceID), DeviceType: string(in.DeviceType),
+				LicenseID: string(in.LicenseID), Maturity: in.Maturity, Quality: in.Quality,
 				Country: string(in.Country), ProfileID: string(in.ProfileID), At: in.At, Consistency: c,
 			}))
 		})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"carryon/domain"
@@ -118,6 +119,24 @@ func (l *library) explainAll() {
 		if !reflect.DeepEqual(answer.Decision, again.Decision) || answer.Sentence == "" || len(answer.Decision.Rules) == 0 {
 			l.Fatalf("explanation for %s:\nprojected     %+v\nauthoritative %+v", id, answer, again)
 		}
+	}
+	renewals := 0
+	for _, id := range l.customers() {
+		for _, license := range l.walkLicenses(query.Licenses{By: operator, Customer: id, State: domain.StatusActive}) {
+			q := query.Explain{By: operator, Customer: id, LicenseID: license.LicenseID}
+			answer := must[query.ExplainAnswer](l, "explain")(l.app.Explain.Handle(l.ctx, q))
+			if d := answer.Decision; d.Command != domain.CommandRenew || d.Request.LicenseID != license.LicenseID || len(d.Rules) == 0 {
+				l.Fatalf("explanation of a renewal: %+v", answer)
+			}
+			q.Maturity = "kids"
+			if _, err := l.app.Explain.Handle(l.ctx, q); err == nil || !strings.Contains(err.Error(), "maturity") {
+				l.Fatalf("a renewal with what does not go with it: %v", err)
+			}
+			renewals++
+		}
+	}
+	if renewals == 0 {
+		l.Fatal("nobody holds a licence")
 	}
 }
 
