@@ -42,6 +42,7 @@ type CustomerState struct {
 	Version    uint64           // the stream's seq; 0: no events
 	Position   domain.Position  // of the event with that seq
 	RecordedAt time.Time        // of that event
+	Catalogue  string           // version that the last of the decisions was made from; empty: the one in force
 }
 
 // Customer folds what was recorded about a customer up to a moment. The present is a linearizable read: whatever any
@@ -62,6 +63,9 @@ func (b *Books) Customer(ctx context.Context, customer string, when AsOf) (Custo
 			return CustomerState{}, fmt.Errorf("folding customer %s: %w", customer, err)
 		}
 		state.Version, state.Position, state.RecordedAt = e.Seq, e.Position, e.RecordedAt
+		if e.Versions.Catalogue != "" {
+			state.Catalogue = e.Versions.Catalogue
+		}
 	}
 	return state, nil
 }

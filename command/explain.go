@@ -44,7 +44,7 @@ func (a *App) Explain(ctx context.Context, q ExplainRequest) (Explanation, error
 	if err != nil {
 		return Explanation{}, err
 	}
-	ref, at, err := a.referenceAsOf(ctx, q.When, state.RecordedAt)
+	ref, at, err := a.referenceAsOf(ctx, q.When, state)
 	if err != nil {
 		return Explanation{}, err
 	}
@@ -68,16 +68,16 @@ func (a *App) Explain(ctx context.Context, q ExplainRequest) (Explanation, error
 }
 
 // referenceAsOf is what was known at a moment, and the moment itself.
-func (a *App) referenceAsOf(ctx context.Context, when AsOf, recorded time.Time) (domain.Reference, time.Time, error) {
+func (a *App) referenceAsOf(ctx context.Context, when AsOf, state CustomerState) (domain.Reference, time.Time, error) {
 	if when.IsNow() {
 		ref, err := a.reference.Reference(ctx)
 		return ref, a.now(), err
 	}
 	at := when.Time.UTC().Truncate(time.Microsecond)
 	if when.Time.IsZero() {
-		at = recorded
+		at = state.RecordedAt
 	}
-	ref, err := a.reference.AsKnownAt(ctx, at)
+	ref, err := a.reference.AsKnownAt(ctx, at, state.Catalogue)
 	return ref, at, err
 }
 

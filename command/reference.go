@@ -145,9 +145,18 @@ func (f *ReferenceFollower) AsKnown(ctx context.Context, index uint64, catalogue
 	return f.past(ctx, catalogue, func(c *change) bool { return c.index <= index }, index)
 }
 
-// AsKnownAt is the reference as it was recorded up to a moment, over the catalogue of today.
-func (f *ReferenceFollower) AsKnownAt(ctx context.Context, at time.Time) (domain.Reference, error) {
-	return f.past(ctx, f.catalogues.Current().Version(), func(c *change) bool { return !c.recordedAt.After(at) }, 0)
+// AsKnownAt is the reference as it was recorded up to a moment, over a catalogue by version: the one that was in force as
+// far as the customer's events tell. Where they tell of none, or of one that is not kept any more, it is today's.
+func (f *ReferenceFollower) AsKnownAt(ctx context.Context, at time.Time, catalogue string) (domain.Reference, error) {
+	if catalogue != "" {
+		if _, err := f.catalogues.Version(catalogue); errors.Is(err, domain.ErrNotFound) {
+			catalogue = ""
+		}
+	}
+	if catalogue == "" {
+		catalogue = f.catalogues.Current().Version()
+	}
+	return f.past(ctx, catalogue, func(c *change) bool { return !c.recordedAt.After(at) }, 0)
 }
 
 func (f *ReferenceFollower) past(ctx context.Context, catalogue string, known func(*change) bool, index uint64) (domain.Reference, error) {

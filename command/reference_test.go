@@ -203,7 +203,7 @@ func TestAPastReferenceIsWhatWasKnownThen(t *testing.T) {
 	if _, gone := ref.WithdrawnFrom("movie-2", "DE"); gone {
 		t.Error("what was not known yet is known")
 	}
-	at, err := w.follower.AsKnownAt(t.Context(), noon)
+	at, err := w.follower.AsKnownAt(t.Context(), noon, "catalogue-0")
 	if err != nil {
 		t.Fatal(err)
 	}

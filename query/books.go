@@ -45,6 +45,7 @@ type books struct {
 	customer *domain.Customer
 	ref      domain.Reference
 	at       time.Time
+	titles   string // version of the catalogue that the last of the decisions was made from
 }
 
 // openBooks folds or loads a customer's books. at: zero is now; a past moment is folded from the events that were
@@ -133,7 +134,7 @@ func (p *Ports) booksAsOf(ctx context.Context, customer string, c Consistency, a
 		return books{}, err
 	}
 	b.at = at
-	b.ref, err = p.Reference.KnownAt(ctx, at)
+	b.ref, err = p.Reference.KnownAt(ctx, at, b.titles)
 	return b, err
 }
 
@@ -151,6 +152,9 @@ func fold(customer string, events iter.Seq2[*domain.Event, error], until time.Ti
 			return books{}, fmt.Errorf("fold customer %s: %w", customer, err)
 		}
 		b.Made = madeFrom(e.Seq, e.Position, mode)
+		if e.Versions.Catalogue != "" {
+			b.titles = e.Versions.Catalogue
+		}
 	}
 	return b, nil
 }

@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -26,14 +27,16 @@ type ReferenceModel interface {
 type References struct {
 	model     ReferenceModel
 	catalogue func() Catalogue
+	kept      func(version string) (Catalogue, error)
 
 	mu     sync.Mutex
 	latest *reference
 }
 
-// NewReferences reads the model, and asks for the catalogue in force each time.
-func NewReferences(model ReferenceModel, catalogue func() Catalogue) *References {
-	return &References{model: model, catalogue: catalogue}
+// NewReferences reads the model, and asks for the catalogue in force each time. kept hands out past ones by version; its
+// error wraps domain.ErrNotFound for one that is not kept any more.
+func NewReferences(model ReferenceModel, catalogue func() Catalogue, kept func(version string) (Catalogue, error)) *References {
+	return &References{model: model, catalogue: catalogue, kept: kept}
 }
 
 // Policies are all published versions.
@@ -64,9 +67,20 @@ func (r *References) Now(ctx context.Context) (domain.Reference, error) {
 	return made, nil
 }
 
-// KnownAt is what was recorded by a moment, over the catalogue in force now.
-func (r *References) KnownAt(ctx context.Context, at time.Time) (domain.Reference, error) {
-	return r.make(ctx, 0, r.catalogue(), at)
+// KnownAt is what was recorded by a moment, over a catalogue by version: the one that was in force as far as the customer's
+// events tell. Where they tell of none, or of one that is not kept any more, it is today's.
+func (r *References) KnownAt(ctx context.Context, at time.Time, version string) (domain.Reference, error) {
+	catalogue := r.catalogue()
+	if version != "" && version != catalogue.Version() {
+		past, err := r.kept(version)
+		switch {
+		case err == nil:
+			catalogue = past
+		case !errors.Is(err, domain.ErrNotFound):
+			return nil, fmt.Errorf("catalogue %s: %w", version, err)
+		}
+	}
+	return r.make(ctx, 0, catalogue, at)
 }
 
 // make reads everything; recorded after a moment, unless it is zero, does not count.

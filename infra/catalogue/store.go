@@ -58,8 +58,17 @@ func (s *Store) Catalogue() *Catalogue {
 	return s.current
 }
 
-// Version finds a catalogue that was in force once. For one that is not kept it returns domain.ErrNotFound (wrapped).
+// Version is Kept, for who decides.
 func (s *Store) Version(version string) (command.Catalogue, error) {
+	c, err := s.Kept(version)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Kept finds a catalogue that was in force once. For one that is not kept it returns domain.ErrNotFound (wrapped).
+func (s *Store) Kept(version string) (*Catalogue, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current.version == version {

@@ -148,7 +148,7 @@ func (l *library) wire() {
 		l.ports.Search, l.ports.Waiters["search"] = m, projector.NewWaiter(m)
 	}
 	if m := l.models.Reference; m != nil {
-		l.ports.Reference = query.NewReferences(m, catalogue)
+		l.ports.Reference = query.NewReferences(m, catalogue, keptBefore(catalogue))
 	}
 	l.ports.Catalogue = catalogue
 	l.app = query.New(l.ports)
@@ -357,4 +357,19 @@ func (w *wordBook) Open(_ context.Context, customer string, sealed domain.Sealed
 		return "", fmt.Errorf("the key of %s: %w", customer, query.ErrErased)
 	}
 	return "opened " + string(sealed) + " of " + customer, nil
+}
+
+// catalogueBefore is one that was in force once: it holds what today's does, under another version.
+type catalogueBefore struct{ query.Catalogue }
+
+// Version is the one that is kept.
+func (catalogueBefore) Version() string { return "before" }
+
+func keptBefore(catalogue func() query.Catalogue) func(version string) (query.Catalogue, error) {
+	return func(version string) (query.Catalogue, error) {
+		if version != "before" {
+			return nil, fmt.Errorf("catalogue %s: %w", version, domain.ErrNotFound)
+		}
+		return catalogueBefore{catalogue()}, nil
+	}
 }

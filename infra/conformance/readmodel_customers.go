@@ -313,7 +313,14 @@ func referenceRows(l *library) {
 	}
 	l.comparePolicies(published)
 	first := l.events[0].RecordedAt
-	early := must[domain.Reference](l, "reference")(l.ports.Reference.KnownAt(l.ctx, first))
+	today := l.history.Catalogue().Version()
+	for version, want := range map[string]string{"": today, today: today, "before": "before", "lost": today} {
+		past := must[domain.Reference](l, "reference")(l.ports.Reference.KnownAt(l.ctx, first, version))
+		if got := past.Versions(l.now()).Catalogue; got != want {
+			l.Fatalf("what was known over catalogue %q is over catalogue %q", version, got)
+		}
+	}
+	early := must[domain.Reference](l, "reference")(l.ports.Reference.KnownAt(l.ctx, first, ""))
 	if v := early.Versions(l.now()); v.Policy != 1 {
 		l.Fatalf("before anything was published, version %d was known", v.Policy)
 	}

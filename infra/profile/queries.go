@@ -24,7 +24,7 @@ func (s *System) openQueries() {
 		Desk: query.Desk{Log: s.access, Now: query.Clock(s.clock)}, Clock: query.Clock(s.clock),
 		Cursors: query.NewCursors(s.keys.CursorKey()), Pseudonyms: s.keys.Pseudonyms(), Words: words{s.vault},
 		Customers: servedCustomers{s.models.customers}, Timeline: servedTimeline{s.models.timeline}, Denials: servedDenials{s.models.denials}, Analytics: servedAnalytics{s.models.analytics},
-		Search: s.searched(), Reference: query.NewReferences(servedReference{s.models.reference}, catalogue), Waiters: waiters,
+		Search: s.searched(), Reference: query.NewReferences(servedReference{s.models.reference}, catalogue, s.keptCatalogue), Waiters: waiters,
 		Books: s.books, Catalogue: catalogue, Control: control{s.models.all}, Live: s.live,
 	})
 }
@@ -75,4 +75,13 @@ func (s *System) Audit(ctx context.Context, o cli.AuditOptions) (projector.Audit
 		target.Models = append(target.Models, audited)
 	}
 	return projector.Audit(ctx, target, projector.AuditOptions{Sample: o.Sample, Seed: o.Seed, Progress: o.Progress})
+}
+
+// keptCatalogue is a past catalogue.
+func (s *System) keptCatalogue(version string) (query.Catalogue, error) {
+	c, err := s.catalogue.Kept(version)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
 }

@@ -228,7 +228,7 @@ func openShadow(path string) (*command.Shadow, error) {
 
 func (s *System) impact() command.Impact {
 	catalogue := func() query.Catalogue { return s.catalogue.Catalogue() }
-	return impact{query.Impact{Customers: servedCustomers{s.models.customers}, Reference: query.NewReferences(servedReference{s.models.reference}, catalogue), Clock: query.Clock(s.clock)}}
+	return impact{query.Impact{Customers: servedCustomers{s.models.customers}, Reference: query.NewReferences(servedReference{s.models.reference}, catalogue, s.keptCatalogue), Clock: query.Clock(s.clock)}}
 }
 
 // closeWriters settles the claims that are under way, once.
