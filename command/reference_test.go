@@ -215,6 +215,45 @@ func TestAPastReferenceIsWhatWasKnownThen(t *testing.T) {
 	}
 }
 
+func TestASeriesIsWithdrawnWithItsEpisodes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.joined("ada")
+	const episode = "series-1-s01e01"
+	if r, err := w.app.AcquireLicense(t.Context(), w.acquire("ada", "phone-1", episode)); err != nil || r.Refused() {
+		t.Fatalf("before: %+v, %v", r.Decision, err)
+	}
+	must(t)(w.app.WithdrawTitle(t.Context(), command.WithdrawTitle{Meta: w.meta(), TitleID: "series-1", Countries: []string{"DE"}}))
+	state, err := w.app.State(t.Context(), "ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref, err := w.follower.Reference(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range state.State.Licenses(ref, w.clock.now()) {
+		if l.TitleID == episode && l.Status == domain.StatusActive {
+			t.Errorf("the licence for the episode stands: %+v", l)
+		}
+	}
+	r, err := w.app.AcquireLicense(t.Context(), w.acquire("ada", "phone-1", episode))
+	if err != nil || !r.Refused() {
+		t.Errorf("after: %+v, %v", r.Decision, err)
+	}
+	// Whichever is earlier counts: that of the episode alone, or that of its series.
+	must(t)(w.app.WithdrawTitle(t.Context(), command.WithdrawTitle{Meta: w.meta(), TitleID: episode, From: w.clock.now().Add(time.Hour)}))
+	if ref, err = w.follower.Reference(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if from, gone := ref.WithdrawnFrom(episode, "DE"); !gone || from.After(w.clock.now()) {
+		t.Errorf("in Germany from %s, %v", from, gone)
+	}
+	if from, gone := ref.WithdrawnFrom(episode, "FR"); !gone || !from.After(w.clock.now()) {
+		t.Errorf("in France from %s, %v", from, gone)
+	}
+}
+
 func TestADryRunOfWhatTouchesEveryoneTellsWhomAndRecordsNothing(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, withImpact(impact{}))

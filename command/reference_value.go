@@ -126,8 +126,20 @@ func (r *Reference) DeviceTypes(at time.Time) *domain.DeviceTypes {
 // Title looks a playable or a series up in the catalogue.
 func (r *Reference) Title(id string) (domain.Title, bool) { return r.catalogue.Title(id) }
 
-// WithdrawnFrom tells from when a title is withdrawn in a country, if it is.
+// WithdrawnFrom tells from when a title is withdrawn in a country, if it is: itself, or with its series.
 func (r *Reference) WithdrawnFrom(title, country string) (time.Time, bool) {
+	from, gone := r.withdrawn(title, country)
+	if len(r.withdrawals) == 0 || r.catalogue == nil {
+		return from, gone
+	}
+	if t, ok := r.catalogue.Title(title); ok && t.SeriesID != "" {
+		series, seriesGone := r.withdrawn(t.SeriesID, country)
+		return domain.WithdrawnWith(series, seriesGone, from, gone)
+	}
+	return from, gone
+}
+
+func (r *Reference) withdrawn(title, country string) (time.Time, bool) {
 	if w, ok := r.withdrawals[title]; ok {
 		return w.From(country)
 	}

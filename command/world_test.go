@@ -295,6 +295,10 @@ var titles = []domain.Title{
 		Windows: []domain.Window{{}}, RegionRule: domain.RegionCurrent, Downloadable: true},
 	{ID: "movie-3", Kind: domain.KindMovie, Name: "The Pier", Studio: "aurora", Maturity: domain.MaturityTeen,
 		Windows: []domain.Window{{}}, RegionRule: domain.RegionCurrent},
+	{ID: "series-1", Kind: domain.KindSeries, Name: "The Tide", Series: "The Tide", Studio: "aurora", Maturity: domain.MaturityTeen,
+		Windows: []domain.Window{{}}, RegionRule: domain.RegionCurrent},
+	{ID: "series-1-s01e01", Kind: domain.KindEpisode, Name: "The Tide, season 1, episode 1", Series: "The Tide", SeriesID: "series-1", Season: 1, Episode: 1,
+		Studio: "aurora", Maturity: domain.MaturityTeen, Windows: []domain.Window{{}}, RegionRule: domain.RegionCurrent, Downloadable: true},
 }
 
 type catalogues struct{}

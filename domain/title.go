@@ -45,6 +45,7 @@ type Title struct {
 	Kind         string // movie, episode, series
 	Name         string // of an episode: that of its series, season and number
 	Series       string // name of the series; of an episode and of a series
+	SeriesID     string // of the series; of an episode
 	Season       int    // 1, 2, 3…; of an episode
 	Episode      int    // 1, 2, 3…; of an episode
 	Studio       string
@@ -99,4 +100,12 @@ func (w Window) Covers(country string) bool {
 // Open tells whether the window is open at a moment.
 func (w Window) Open(at time.Time) bool {
 	return !at.Before(w.From) && (w.To.IsZero() || at.Before(w.To))
+}
+
+// WithdrawnWith is from when an episode is withdrawn: as soon as it is itself, or its series is.
+func WithdrawnWith(series time.Time, seriesGone bool, episode time.Time, episodeGone bool) (time.Time, bool) {
+	if seriesGone && (!episodeGone || series.Before(episode)) {
+		return series, true
+	}
+	return episode, episodeGone
 }

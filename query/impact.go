@@ -43,27 +43,40 @@ func (i Impact) Withdrawal(ctx context.Context, title string, countries []string
 		from = now
 	}
 	countries = sortedCountries(countries)
+	titles := []string{title}
+	for _, episode := range i.Reference.catalogue().Episodes(title) {
+		titles = append(titles, episode.ID)
+	}
 	var t Touched
-	for customer, err := range i.states(ctx, func(after domain.StreamID) ([]projector.CustomerState, error) {
-		return i.Customers.StatesWithTitle(ctx, title, after, statesAtOnce)
-	}) {
-		if err != nil {
-			return Touched{}, fmt.Errorf("whom a withdrawal of %s touches: %w", title, err)
-		}
-		var devices []string
-		for _, l := range customer.Licenses(ref, now) {
-			ends := l.PlayableUntil == nil || l.PlayableUntil.After(from)
-			_, there := slices.BinarySearch(countries, l.Country)
-			if l.TitleID != title || l.Status != domain.StatusActive || !ends || len(countries) > 0 && !there {
+	seen := map[string]bool{} // those with licences for several episodes
+	for _, one := range titles {
+		for customer, err := range i.states(ctx, func(after domain.StreamID) ([]projector.CustomerState, error) {
+			return i.Customers.StatesWithTitle(ctx, one, after, statesAtOnce)
+		}) {
+			if err != nil {
+				return Touched{}, fmt.Errorf("whom a withdrawal of %s touches: %w", title, err)
+			}
+			if seen[customer.ID()] {
 				continue
 			}
-			t.Licenses++
-			if !slices.Contains(devices, l.DeviceID) {
-				devices = append(devices, l.DeviceID)
+			if len(titles) > 1 {
+				seen[customer.ID()] = true
 			}
-		}
-		if len(devices) > 0 {
-			t.add(customer.ID(), len(devices))
+			var devices []string
+			for _, l := range customer.Licenses(ref, now) {
+				ends := l.PlayableUntil == nil || l.PlayableUntil.After(from)
+				_, there := slices.BinarySearch(countries, l.Country)
+				if !slices.Contains(titles, l.TitleID) || l.Status != domain.StatusActive || !ends || len(countries) > 0 && !there {
+					continue
+				}
+				t.Licenses++
+				if !slices.Contains(devices, l.DeviceID) {
+					devices = append(devices, l.DeviceID)
+				}
+			}
+			if len(devices) > 0 {
+				t.add(customer.ID(), len(devices))
+			}
 		}
 	}
 	return t, nil

@@ -117,7 +117,7 @@ type reference struct {
 	catalogue   Catalogue
 	policies    []document[*domain.Policy]
 	deviceTypes []document[*domain.DeviceTypes]
-	withdrawn   map[string]map[string]time.Time // by title and country; the country "" is all others
+	gone        map[string]map[string]time.Time // withdrawals by title and country; the country "" is all others
 }
 
 // document is a version of a policy document.
@@ -131,7 +131,7 @@ var _ domain.Reference = (*reference)(nil)
 
 func newReference(entry uint64, catalogue Catalogue) *reference {
 	return &reference{
-		entry: entry, catalogue: catalogue, withdrawn: map[string]map[string]time.Time{},
+		entry: entry, catalogue: catalogue, gone: map[string]map[string]time.Time{},
 		policies:    []document[*domain.Policy]{{version: 1, content: domain.DefaultPolicy()}},
 		deviceTypes: []document[*domain.DeviceTypes]{{version: 1, content: domain.DefaultDeviceTypes()}},
 	}
@@ -158,15 +158,15 @@ func (r *reference) publish(row *projector.PolicyRow) error {
 // withdraw is as the fold of a title's stream has it: of two withdrawals of one country the later recorded counts, and
 // one of everywhere counts everywhere.
 func (r *reference) withdraw(row *projector.WithdrawalRow) {
-	if len(row.Countries) == 0 || r.withdrawn[row.TitleID] == nil {
+	if len(row.Countries) == 0 || r.gone[row.TitleID] == nil {
 		countries := map[string]time.Time{}
-		r.withdrawn[row.TitleID] = countries
+		r.gone[row.TitleID] = countries
 	}
 	if len(row.Countries) == 0 {
-		r.withdrawn[row.TitleID][""] = row.From
+		r.gone[row.TitleID][""] = row.From
 	}
 	for _, country := range row.Countries {
-		r.withdrawn[row.TitleID][country] = row.From
+		r.gone[row.TitleID][country] = row.From
 	}
 }
 
@@ -191,9 +191,21 @@ func (r *reference) DeviceTypes(at time.Time) *domain.DeviceTypes {
 // Title looks a playable or a series up in the catalogue.
 func (r *reference) Title(id string) (domain.Title, bool) { return r.catalogue.Title(id) }
 
-// WithdrawnFrom tells from when a title is withdrawn in a country, if it is.
+// WithdrawnFrom tells from when a title is withdrawn in a country, if it is: itself, or with its series.
 func (r *reference) WithdrawnFrom(title, country string) (time.Time, bool) {
-	countries := r.withdrawn[title]
+	from, gone := r.withdrawn(title, country)
+	if len(r.gone) == 0 {
+		return from, gone
+	}
+	if t, ok := r.catalogue.Title(title); ok && t.SeriesID != "" {
+		series, seriesGone := r.withdrawn(t.SeriesID, country)
+		return domain.WithdrawnWith(series, seriesGone, from, gone)
+	}
+	return from, gone
+}
+
+func (r *reference) withdrawn(title, country string) (time.Time, bool) {
+	countries := r.gone[title]
 	if from, ok := countries[country]; ok {
 		return from, true
 	}

@@ -55,6 +55,8 @@ type Catalogue interface {
 	Title(id string) (domain.Title, bool)
 	// Search answers titles by their name from place `from` on, at most limit, and the number of all.
 	Search(question string, from, limit int) ([]domain.Title, int)
+	// Episodes are the episodes of a series, in order; none for what is no series.
+	Episodes(series string) []domain.Title
 }
 
 // TitlesHandler answers Titles.

@@ -65,7 +65,7 @@ func (c *Catalogue) episode(r *row, season, number int) domain.Title {
 	t := r.title
 	t.ID, t.Kind = EpisodeID(r.title.ID, season, number), domain.KindEpisode
 	t.Name = r.work + ", season " + strconv.Itoa(season) + ", episode " + strconv.Itoa(number)
-	t.Series, t.Season, t.Episode = r.work, season, number
+	t.Series, t.SeriesID, t.Season, t.Episode = r.work, r.title.ID, season, number
 	return t
 }
 
