@@ -33,7 +33,7 @@ func (c *AcquireLicense) check() error {
 	f.id("title_id", c.TitleID)
 	f.id("device_id", c.DeviceID)
 	f.id("device_type", c.DeviceType)
-	f.text("device_name", c.DeviceName)
+	f.line("device_name", c.DeviceName)
 	f.optionalCountry("country", c.Country)
 	f.optionalID("profile_id", c.ProfileID)
 	f.optionalChoice("maturity", c.Maturity, maturities...)

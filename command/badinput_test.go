@@ -91,6 +91,8 @@ func TestBadInputNamesEveryFieldAndRecordsNothing(t *testing.T) {
 		{"a size that overflows", acquire(func(c *command.AcquireLicense) { c.SizeBytes = math.MaxInt64 }), []string{"size_bytes"}},
 		{"a name that is not UTF-8", acquire(func(c *command.AcquireLicense) { c.DeviceName = evil }), []string{"device_name"}},
 		{"a name that is a book", acquire(func(c *command.AcquireLicense) { c.DeviceName = strings.Repeat("ä", 1001) }), []string{"device_name"}},
+		{"a name of two lines", acquire(func(c *command.AcquireLicense) { c.DeviceName = "one\ntwo" }), []string{"device_name"}},
+		{"a name that reads backwards", acquire(func(c *command.AcquireLicense) { c.DeviceName = "tab\u202ele" }), []string{"device_name"}},
 		{"a name that rings", acquire(func(c *command.AcquireLicense) { c.DeviceName = "bell\a" }), []string{"device_name"}},
 
 		{"no device time", play(func(c *command.RecordPlayback) { c.DeviceTime = time.Time{} }), []string{"device_time"}},

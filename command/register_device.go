@@ -21,7 +21,7 @@ func (c *RegisterDevice) check() error {
 	f.id("customer", c.Customer)
 	f.id("device_id", c.DeviceID)
 	f.id("device_type", c.DeviceType)
-	f.text("name", c.Name)
+	f.line("name", c.Name)
 	f.optionalID("replaces", c.Replaces)
 	if c.Replaces != "" && c.Replaces == c.DeviceID {
 		f.add("replaces", "is the device itself")

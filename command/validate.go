@@ -235,10 +235,21 @@ func (f *form) text(field, words string) {
 		f.add(field, "is %d characters long, at most %d are allowed", n, MaxTextRunes)
 	}
 	for _, r := range words {
-		if unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' {
+		if unicode.IsControl(r) && r != '\n' && r != '\r' && r != '\t' || reorders(r) {
 			f.add(field, "holds the control character %U", r)
 			return
 		}
+	}
+}
+
+// reorders tells whether a character makes what follows be shown in another order than it is written.
+func reorders(r rune) bool { return r >= '\u202a' && r <= '\u202e' || r >= '\u2066' && r <= '\u2069' }
+
+// line wants words that stand in a line of their own, as a name does.
+func (f *form) line(field, words string) {
+	f.text(field, words)
+	if i := strings.IndexAny(words, "\n\r\t\u2028\u2029"); i >= 0 {
+		f.add(field, "is more than one line")
 	}
 }
 

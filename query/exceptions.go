@@ -71,6 +71,9 @@ func exceptionRows(ctx context.Context, words *opener, views []domain.ExceptionV
 			return nil, err
 		}
 		rows[i].Reason.Text = ""
+		if words.veiled {
+			rows[i].Reason.Case = ""
+		}
 	}
 	return rows, nil
 }

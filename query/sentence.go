@@ -191,7 +191,7 @@ func because(r *domain.Reason) string {
 	}
 	words := ", because of " + strings.ReplaceAll(r.Code, "_", " ")
 	if r.Case != "" {
-		words += " (case " + r.Case + ")"
+		words += caseWords(r.Case)
 	}
 	return words
 }
@@ -325,3 +325,5 @@ var refusalWords = map[string]string{
 	domain.CodeRenewalTooSoon:         "Renewed too soon",
 	domain.CodeRenewalLimitReached:    "Renewed too often",
 }
+
+func caseWords(number string) string { return " (case " + number + ")" }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"carryon/domain"
@@ -90,6 +91,9 @@ func (h TimelineHandler) Handle(ctx context.Context, q Timeline) (TimelineAnswer
 	size, err := q.check()
 	if err != nil {
 		return TimelineAnswer{}, err
+	}
+	if q.By.Actor.Role == domain.RoleDevice && q.Actor != "" {
+		return TimelineAnswer{}, fieldError("actor", "can't be used by a device: who of the staff acted is not shown to it")
 	}
 	page := TimelinePage{
 		Customer: q.Customer, Type: q.Type, DeviceID: q.DeviceID, TitleID: q.TitleID, LicenseID: q.LicenseID, Actor: q.Actor,
@@ -207,6 +211,17 @@ func (q *TimelinePage) holds(e *domain.Event) (bool, error) {
 
 func isOrAny(wanted, is string) bool { return wanted == "" || wanted == is }
 
+// veil leaves out who of the staff acted, and for which case: that is not for a device.
+func (e *TimelineEvent) veil() {
+	if e.Actor.Role != domain.RoleDevice {
+		e.Actor.ID = ""
+	}
+	if e.Case != "" {
+		e.Sentence = strings.Replace(e.Sentence, caseWords(e.Case), "", 1)
+		e.Case = ""
+	}
+}
+
 func timelineEvent(ctx context.Context, e *domain.Event, words *opener) (TimelineEvent, error) {
 	about, data, err := projector.AboutEvent(e)
 	if err != nil {
@@ -217,6 +232,9 @@ func timelineEvent(ctx context.Context, e *domain.Event, words *opener) (Timelin
 		DeviceID: about.DeviceID, TitleID: about.TitleID, TitleName: about.TitleName, Series: about.Series, LicenseID: about.LicenseID,
 		Code: about.Code, DecisionID: about.DecisionID(), CommandID: e.CommandID, Correlation: e.Correlation, Case: about.Case,
 		Sentence: Sentence(e, data), Position: e.Position.String(), Versions: e.Versions,
+	}
+	if words.veiled {
+		row.veil()
 	}
 	open := words.reason
 	if _, named := data.(*domain.DeviceRegistered); named {

@@ -185,10 +185,45 @@ func timelineWords(l *library) {
 	if words := answer.Events[named].Words; words != "opened c2VhbGVk of "+q.Customer || answer.Events[named].WordsErased {
 		l.Errorf("the words of an event are %q", words)
 	}
+	l.veiledTimelines()
 	l.words.erased = true
 	answer = must[query.TimelineAnswer](l, "timeline")(l.app.Timeline.Handle(l.ctx, q))
 	if e := answer.Events[named]; e.Words != "" || !e.WordsErased {
 		l.Errorf("after erasing, the words of an event are %q, erased %t", e.Words, e.WordsErased)
+	}
+}
+
+// veiledTimelines reads every timeline as a device: who of the staff acted, and for which case, is not in it.
+func (l *library) veiledTimelines() {
+	l.Helper()
+	acts, cases := 0, 0
+	for _, id := range l.customers() {
+		q := query.Timeline{By: operator, Customer: id, Page: query.Page{Limit: 200}}
+		all := must[query.TimelineAnswer](l, "timeline")(l.app.Timeline.Handle(l.ctx, q))
+		q.By = query.Caller{Actor: domain.Actor{ID: id, Role: domain.RoleDevice}}
+		veiled := must[query.TimelineAnswer](l, "timeline")(l.app.Timeline.Handle(l.ctx, q))
+		for i, e := range veiled.Events {
+			full := all.Events[i]
+			if full.Actor.Role != domain.RoleDevice {
+				acts++
+				if e.Actor.ID != "" || e.Actor.Role != full.Actor.Role {
+					l.Fatalf("a device is told that %+v acted", e.Actor)
+				}
+			}
+			if full.Case != "" {
+				cases++
+				if e.Case != "" || strings.Contains(e.Sentence, full.Case) || e.Sentence == "" {
+					l.Fatalf("a device is told of a case: %+v", e)
+				}
+			}
+		}
+		q.Actor = "agent-ines"
+		if _, err := l.app.Timeline.Handle(l.ctx, q); err == nil {
+			l.Fatal("a device asks what somebody of the staff did")
+		}
+	}
+	if acts == 0 || cases == 0 {
+		l.Fatalf("the history holds %d acts of the staff, %d of them with a case", acts, cases)
 	}
 }
 
