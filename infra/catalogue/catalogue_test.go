@@ -173,9 +173,13 @@ func TestWhatIsDerivedFromTheFileNeverChanges(t *testing.T) {
 	const want = "030ae6bf1ac05c16"
 	hash := sha256.New()
 	for title := range embedded(t).All {
-		fmt.Fprintf(hash, "%+v\n", title)
+		// The digest is older than the field, which says of an episode what its id says.
+		fmt.Fprintln(hash, strings.Replace(fmt.Sprintf("%+v", title), " SeriesID:"+title.SeriesID, "", 1))
 	}
 	for title := range embedded(t).Playables() {
+		if series, _, episode := strings.Cut(title.ID, "-s"); (title.Kind == domain.KindEpisode) != episode || episode && title.SeriesID != series || !episode && title.SeriesID != "" {
+			t.Fatalf("title %s is of series %q", title.ID, title.SeriesID)
+		}
 		fmt.Fprintf(hash, "%s %s %d %d\n", title.ID, title.Name, title.Season, title.Episode)
 	}
 	if got := hex.EncodeToString(hash.Sum(nil)[:8]); got != want {
