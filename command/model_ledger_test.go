@@ -24,7 +24,7 @@ type ledger struct {
 	acked  map[domain.StreamID]uint64 // the highest seq that somebody was told
 	broken error
 
-	mistaken map[string]bool // lives that acknowledged what the log forgot
+	mistaken map[string]map[domain.BatchID]bool // entries that the log forgot, by the lives that acknowledged them
 }
 
 type recordedEntry struct {
@@ -54,7 +54,7 @@ func newLedger() *ledger {
 	return &ledger{
 		all: make(map[domain.BatchID]*recordedEntry), byID: make(map[string]recordedCommand),
 		last: make(map[domain.StreamID]recordedEvent), acked: make(map[domain.StreamID]uint64),
-		mistaken: make(map[string]bool),
+		mistaken: make(map[string]map[domain.BatchID]bool),
 	}
 }
 
@@ -91,7 +91,10 @@ func (l *ledger) append(w *model, e *domain.Entry) {
 	if r.previous != nil && (e.PreviousID != r.previous.id || e.RecordedAt.Before(r.previous.recorded)) {
 		l.breaks("entry %d does not follow on entry %d", e.Index, r.previous.index)
 	}
-	if l.mistaken[e.Writer] && l.all[e.ID] == nil { // an old claim may arrive once more
+	for _, forgotten := range l.mistaken { // an old claim may arrive once more: then the log holds again what it had forgotten
+		delete(forgotten, e.ID)
+	}
+	if len(l.mistaken[e.Writer]) > 0 && l.all[e.ID] == nil {
 		l.breaks("%s writes entry %d, after the log forgot what it had acknowledged", e.Writer, e.Index)
 	}
 	for i := range e.Events {
@@ -141,7 +144,10 @@ func (l *ledger) forget(w *model) {
 		for _, c := range g.calls {
 			told := c.answered && !c.read && c.answer.Err == nil && !c.answer.Result.Repeated && c.answer.Result.Position.Index == e.index
 			if told && c.life == e.writer {
-				l.mistaken[c.life] = true
+				if l.mistaken[c.life] == nil {
+					l.mistaken[c.life] = map[domain.BatchID]bool{}
+				}
+				l.mistaken[c.life][e.id] = true
 			}
 		}
 	}
