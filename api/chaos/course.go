@@ -33,7 +33,7 @@ type Fault struct {
 	Process *Process
 	Link    string // of the process
 	Server  *Server
-	At      int64         // when so many of the round's commands were sent
+	At      int64         // when so many thousandths of the round's commands were sent
 	Lasts   time.Duration // until it is mended
 	Delay   time.Duration // of connections, and between the start of a process and its next end
 	Clock   time.Duration // of a process that is started again
@@ -81,7 +81,7 @@ func Draw(seed uint64, round, n int, processes []*Process, servers []*Server) Co
 		default:
 			f.onLink(random)
 		}
-		f.At = int64(random.IntN(900)) + 20 // thousandths for now
+		f.At = int64(random.IntN(900)) + 20
 		c.Faults = append(c.Faults, f)
 	}
 	slices.SortStableFunc(c.Faults, func(a, b Fault) int { return cmp.Compare(a.At, b.At) })
