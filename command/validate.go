@@ -184,7 +184,7 @@ func isCountry(code string) bool {
 // the moment of the decision, because a repeat must get its first answer, however late it comes.
 func (f *form) moment(field string, t time.Time) {
 	if year := t.UTC().Year(); t.IsZero() || year < 1970 || year > 9999 {
-		f.add(field, "is in the year %d; 1970 to 9999 can be recorded", year)
+		f.add(field, "is in the year %d; 1970 to 9999 are possible", year)
 	}
 }
 
@@ -269,7 +269,7 @@ func (f *form) deviceTime(field string, t time.Time) {
 	case t.IsZero():
 		f.add(field, "is missing")
 	case t.UTC().Year() < 1970 || t.UTC().Year() > 9999:
-		f.add(field, "is in the year %d; 1970 to 9999 can be recorded", t.UTC().Year())
+		f.add(field, "is in the year %d; 1970 to 9999 are possible", t.UTC().Year())
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -157,6 +158,7 @@ func Main(ctx context.Context, args []string, wiring Wiring, s Streams) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 100}),
 		kong.ExplicitGroups([]kong.Group{{Key: "Settings", Title: "Settings (also from the environment, as CARRYON_LISTEN, and from --config; `carryon config` prints all)"}, {Key: "Distributed", Title: "Settings of the distributed profile"}}),
 		kong.UsageOnError(),
+		kong.TypeMapper(reflect.TypeFor[time.Time](), kong.MapperFunc(readMoment)),
 	)
 	if err != nil {
 		fmt.Fprintln(s.Err, "carryon:", err)

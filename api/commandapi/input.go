@@ -114,7 +114,7 @@ func (s *Scope) Schema(registry huma.Registry) *huma.Schema {
 	longest := 136
 	return either(registry, "ExceptionScope", scopeObject{}, &huma.Schema{
 		Type: huma.TypeString, MaxLength: &longest, Pattern: "^(customer|(device|title|studio|license):[A-Za-z0-9._~:@-]+)$",
-		PatternDescription: "customer, nor a kind and an id as in device:dev-1", Description: "In short: customer, or kind:id",
+		PatternDescription: "customer, nor a kind and an id as in device:dev-1", Description: "customer, or kind:id as in device:dev-1",
 	})
 }
 

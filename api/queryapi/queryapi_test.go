@@ -346,3 +346,24 @@ func TestAnExportStreamsAndIsCutOffWhenItFailsHalfWay(t *testing.T) {
 		}
 	}
 }
+
+func TestAProblemSaysWhatWouldBeRight(t *testing.T) {
+	t.Parallel()
+	h, _ := mount(t, queryapi.Questions{}, queryapi.Options{}) // whoever asks a question panics
+	for _, c := range []struct{ path, header, field, message string }{
+		{"/v1/customers/c-1/state?as_of=0001-01-01T00:00:00Z", "", "query.as_of", "is in the year 1; 1970 to 9999 are possible"},
+		{"/v1/customers/c-1/explain?title_id=t&device_id=d&at=0001-01-01T00:00:00Z", "", "query.at", "is in the year 1; 1970 to 9999 are possible"},
+		{"/v1/events/search?from=0001-01-01T00:00:00Z", "", "query.from", "is in the year 1; 1970 to 9999 are possible"},
+		{"/v1/events/search?to=9999-12-31T23:59:59-01:00", "", "query.to", "is in the year 10000; 1970 to 9999 are possible"},
+		{"/v1/customers/c-1?min_version=9007199254740993", "", "query.min_version", "is more than 9007199254740991"},
+		{"/v1/policies/default/diff?from=1000000000", "", "query.from", "is more than 999999999"},
+		{"/v1/customers/c-1/timeline?limit=1000000", "", "query.limit", "is more than 200"},
+		{"/v1/events/live", strings.Repeat("x", 5000), "header.Last-Event-ID", "is longer than 4096 characters"},
+	} {
+		a := get(t, h, domain.RoleOperator, c.path, "Last-Event-ID", c.header)
+		p := a.Problem(t)
+		if a.Status != http.StatusUnprocessableEntity || len(p.Errors) != 1 || p.Errors[0].Field != c.field || p.Errors[0].Message != c.message {
+			t.Errorf("%s: status %d, %+v; want %s %s", c.path, a.Status, p.Errors, c.field, c.message)
+		}
+	}
+}

@@ -201,10 +201,13 @@ func checkValue(registry huma.Registry, s *huma.Schema, at string, v any, p *Pro
 		return
 	}
 	if len(s.OneOf) > 0 {
-		if one := meant(registry, s.OneOf, v); one != nil {
-			checkValue(registry, one, at, v, p)
-			validate(registry, one, at, plain(v), p)
+		one := meant(registry, s.OneOf, v)
+		if one == nil {
+			p.add(at, "is %s", forms(registry, s.OneOf))
+			return
 		}
+		checkValue(registry, one, at, v, p)
+		validate(registry, one, at, plain(v), p)
 		return
 	}
 	switch v := v.(type) {
@@ -215,6 +218,9 @@ func checkValue(registry huma.Registry, s *huma.Schema, at string, v any, p *Pro
 		for _, name := range sortedKeys(v) {
 			if member, known := s.Properties[name]; known {
 				checkValue(registry, member, at+"."+name, v[name], p)
+				if one := resolve(registry, member); v[name] == nil && len(one.OneOf) > 0 && slices.Contains(s.Required, name) {
+					p.add(at+"."+name, "is null, %s", forms(registry, one.OneOf))
+				}
 			} else if open, isBool := s.AdditionalProperties.(bool); isBool && !open {
 				p.add(at+"."+clip(name), "is not known here; %s", knownWords(sortedKeys(s.Properties)))
 			}
@@ -222,6 +228,10 @@ func checkValue(registry huma.Registry, s *huma.Schema, at string, v any, p *Pro
 	case []any:
 		for i, item := range v {
 			checkValue(registry, s.Items, fmt.Sprintf("%s[%d]", at, i), item, p)
+		}
+	case string:
+		if s.Format == formatTime {
+			checkTime(at, v, p)
 		}
 	case json.Number:
 		if s.Type != huma.TypeInteger {
@@ -240,18 +250,41 @@ func resolve(registry huma.Registry, s *huma.Schema) *huma.Schema {
 	return s
 }
 
-// meant is the alternative of the value's own type, or the last.
+// meant is the alternative of the value's own type; nil: it can't be meant as any of them.
 func meant(registry huma.Registry, alternatives []*huma.Schema, v any) *huma.Schema {
-	var one *huma.Schema
 	for _, s := range alternatives {
-		one = resolve(registry, s)
+		one := resolve(registry, s)
 		_, isString := v.(string)
 		_, isObject := v.(map[string]any)
 		if isString && one.Type == huma.TypeString || isObject && one.Type == huma.TypeObject {
 			return one
 		}
 	}
-	return one
+	return nil
+}
+
+// forms says what a value may be that may be an object or a string, and is neither.
+func forms(registry huma.Registry, alternatives []*huma.Schema) string {
+	var words []string
+	for _, s := range alternatives {
+		switch s = resolve(registry, s); {
+		case s.Type == huma.TypeObject:
+			words = append(words, "an object with "+strings.Join(sortedKeys(s.Properties), ", "))
+		case len(s.Enum) > 0:
+			words = append(words, "one of the words "+listed(s.Enum))
+		default:
+			words = append(words, "a string ("+s.Description+")")
+		}
+	}
+	return "neither " + strings.Join(words, " nor ")
+}
+
+func listed(values []any) string {
+	words := make([]string, len(values))
+	for i, v := range values {
+		words[i] = fmt.Sprint(v)
+	}
+	return strings.Join(words, ", ")
 }
 
 // plain is a value with its numbers as huma reads them.
@@ -351,12 +384,34 @@ func checkQuery(op *huma.Operation, u *url.URL) (string, *Problem) {
 			p.add("query."+name, "is given %d times", len(values))
 		case parameter.Schema.Type == huma.TypeBoolean && values[0] != "true" && values[0] != "false":
 			p.add("query."+name, "is %q; true and false are possible", clip(values[0]))
+		case parameter.Schema.Format == formatTime:
+			checkTime("query."+name, values[0], p)
 		}
 	}
 	if len(p.Errors) > 0 {
 		return "", p
 	}
 	return given.Encode(), nil
+}
+
+const formatTime = "date-time" // of a schema
+
+// Years that a time may lie in. The first of them keeps the zero time out, which is taken for no time at all everywhere
+// behind this; a time after the last can't be written in RFC 3339.
+const (
+	firstYear = 1970
+	lastYear  = 9999
+)
+
+// checkTime refuses a time that nobody can mean. That it is a time at all is huma's to check.
+func checkTime(place, text string, p *Problem) {
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return
+	}
+	if year := at.UTC().Year(); year < firstYear || year > lastYear {
+		p.add(place, "is in the year %d; %d to %d are possible", year, firstYear, lastYear)
+	}
 }
 
 // checkHeaders refuses a header that is given twice, where only one of its values would be read.

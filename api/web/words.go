@@ -1,6 +1,8 @@
 package web
 
 import (
+	"math"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -56,8 +58,16 @@ func inWords(d *huma.ErrorDetail) (field, message string) {
 		case b.end == "\x00":
 			return d.Location, b.ours
 		default:
-			return d.Location, b.ours + strings.Trim(rest, `"`) + b.end
+			return d.Location, b.ours + number(strings.Trim(rest, `"`)) + b.end
 		}
 	}
 	return d.Location, "is wrong: " + d.Message
+}
+
+// number writes a number as a person does: huma writes a whole million as 1e+06.
+func number(text string) string {
+	if n, err := strconv.ParseFloat(text, 64); err == nil && !math.IsInf(n, 0) && !math.IsNaN(n) {
+		return strconv.FormatFloat(n, 'f', -1, 64)
+	}
+	return text
 }

@@ -314,6 +314,7 @@ func badTexts(s *Schema) map[string]string {
 		bad["a word"], bad["a number"] = "perhaps", "1"
 	case s.Format == "date-time":
 		bad["a word"], bad["a date"], bad["a thirteenth month"] = "yesterday", "2026-03-01", "2026-13-01T00:00:00Z"
+		bad["the zero time"], bad["before 1970"], bad["after 9999"] = "0001-01-01T00:00:00Z", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59-01:00"
 	case len(s.Enum) > 0:
 		bad["none of the possible"] = "nonsense"
 	case s.Pattern != "":
