@@ -89,6 +89,7 @@ const designRoutes = `
 	POST /v1/projections/{name}/parked/{stream}/drop
 	POST /v1/projections/{name}/parked/{stream}/retry
 	POST /v1/projections/{name}/rebuild
+	GET /v1/processes
 `
 
 func TestEveryRouteOfTheDesignIsThere(t *testing.T) {

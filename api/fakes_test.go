@@ -168,6 +168,7 @@ func fakeQuestions(n *atomic.Int64) queryapi.Questions {
 		RetryParked:    fakeQuestion[query.RetryParked, query.RetryParkedAnswer]{n},
 		RetryAllParked: fakeQuestion[query.RetryAllParked, query.RetryAllParkedAnswer]{n},
 		DropParked:     fakeQuestion[query.DropParked, query.RetryParkedAnswer]{n},
+		Processes:      fakeQuestion[query.ListProcesses, query.ListProcessesAnswer]{n},
 		RebuildModel:   fakeQuestion[query.RebuildModel, query.RebuildModelAnswer]{n},
 		Resolve:        fakeQuestion[query.Resolve, query.ResolveAnswer]{n},
 		Access:         fakeQuestion[query.Accesses, query.AccessesAnswer]{n},

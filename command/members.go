@@ -39,8 +39,19 @@ type Member struct {
 	Roles   []string // command, projector, query
 	// Reads is the newest schema version that it reads, by event type.
 	Reads map[string]int
+	// Uses is what it decides and answers with, as far as it knew at its last beat.
+	Uses Uses
 	// Age is how long it had been alive at its last beat, by its own clock: no two clocks are ever compared.
 	Age time.Duration
+}
+
+// Uses is what a process decides and answers with. Zero values: it does not say.
+type Uses struct {
+	Program     string // the version of the program
+	Policy      int    // in force, of the policy document "default"
+	DeviceTypes int    // in force, of the policy document "device-types"
+	Catalogue   string // content hash of the catalogue
+	Reference   uint64 // last entry of the reference shard that it knows
 }
 
 // RoleCommand is the role of the processes that write shards.
@@ -51,8 +62,8 @@ func (m *Member) Check() error {
 	switch {
 	case m.Name == "":
 		return errors.New("a member without a name")
-	case len(m.Name) > 200 || len(m.Address) > 500:
-		return fmt.Errorf("member %.200q: name or address is too long", m.Name)
+	case len(m.Name) > 200 || len(m.Address) > 500 || len(m.Uses.Program) > 500 || len(m.Uses.Catalogue) > 200:
+		return fmt.Errorf("member %.200q: name, address or a version is too long", m.Name)
 	case m.Age < 0:
 		return fmt.Errorf("member %q: its age is negative", m.Name)
 	case m.writes() && m.Address == "":

@@ -32,7 +32,9 @@ type RosterConfig struct {
 	Interval time.Duration // between beats. Default 1 s
 	TTL      time.Duration // after which a process that does not beat is forgotten, in whole seconds. Default 5 s
 	Settle   time.Duration // how long a process has to live before it is given shards. Default 10 s
-	Timeout  time.Duration // of one beat or look. Default 3 s
+	// Uses tells what this process decides with now. While it fails, the last it told stands. Nil: Self says it.
+	Uses    func(ctx context.Context) (Uses, error)
+	Timeout time.Duration // of one beat or look. Default 3 s
 }
 
 func (c RosterConfig) withDefaults() RosterConfig {
@@ -72,6 +74,7 @@ type Roster struct {
 	unreached atomic.Bool // the last call failed, and that was logged
 	begun     time.Time
 	turn      chan struct{} // holds one token: whoever takes it may beat or leave
+	uses      Uses          // of this process; whoever has the turn may touch it
 	cancel    context.CancelFunc
 	loop      sync.WaitGroup
 }
@@ -110,7 +113,7 @@ func NewRoster(list Members, cfg RosterConfig, registry prometheus.Registerer, l
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Roster{cfg: cfg, list: list, logger: logger, turn: make(chan struct{}, 1), metrics: rosterMetrics{
+	r := &Roster{cfg: cfg, uses: cfg.Self.Uses, list: list, logger: logger, turn: make(chan struct{}, 1), metrics: rosterMetrics{
 		members:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "carryon_members", Help: "Living processes that are known."}),
 		owned:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "carryon_shard_owned", Help: "1 when this process holds itself for the shard's owner."}, []string{"shard"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "carryon_members_failures_total", Help: "Calls of the list of members that failed."}, []string{"call"}),
@@ -209,10 +212,16 @@ func (r *Roster) ReadUpTo(typ string) (version int, names []string) {
 
 // Members are the processes that are known.
 func (r *Roster) Members() []Member {
+	members, _ := r.Known()
+	return members
+}
+
+// Known are the processes that are known, and when they were looked at; zero: never.
+func (r *Roster) Known() ([]Member, time.Time) {
 	if v := r.view.Load(); v != nil {
-		return v.members
+		return v.members, v.at
 	}
-	return nil
+	return nil, time.Time{}
 }
 
 func (r *Roster) round(ctx context.Context) {
@@ -244,10 +253,23 @@ func (r *Roster) beat(ctx context.Context) {
 	if r.left.Load() {
 		return
 	}
+	r.look(ctx)
 	self := r.cfg.Self
-	self.Age = time.Since(r.begun)
+	self.Age, self.Uses = time.Since(r.begun), r.uses
 	if err := r.list.Beat(ctx, self, r.cfg.TTL); err != nil {
 		r.failed(ctx, "beat", err)
+	}
+}
+
+// look asks what this process uses, and does not wait long for it: to be known matters more than to be known exactly.
+func (r *Roster) look(ctx context.Context) {
+	if r.cfg.Uses == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.cfg.Timeout/10)
+	defer cancel()
+	if uses, err := r.cfg.Uses(ctx); err == nil {
+		r.uses = uses
 	}
 }
 

@@ -247,3 +247,45 @@ func TestRosterSettingsThatMakeNoSenseAreRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestAProcessTellsWhatItUsesAsThatChanges(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		list := memory.NewMembers()
+		policy, fails := 1, false
+		var mu sync.Mutex
+		set := func(version int, failing bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			policy, fails = version, failing
+		}
+		r, err := command.NewRoster(list, command.RosterConfig{
+			Self: command.Member{Name: "a"}, Shards: rosterShards, Interval: time.Second, TTL: 4 * time.Second,
+			Uses: func(context.Context) (command.Uses, error) {
+				mu.Lock()
+				defer mu.Unlock()
+				if fails {
+					return command.Uses{}, errors.New("the reference is too old")
+				}
+				return command.Uses{Policy: policy, Catalogue: "c"}, nil
+			},
+		}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Start(t.Context())
+		defer r.Close()
+		for _, step := range []struct {
+			policy int
+			fails  bool
+			told   int
+		}{{1, false, 1}, {2, false, 2}, {3, true, 2}, {3, false, 3}} {
+			set(step.policy, step.fails)
+			wait(3 * time.Second)
+			members, at := r.Known()
+			if len(members) != 1 || members[0].Uses != (command.Uses{Policy: step.told, Catalogue: "c"}) || time.Since(at) > 2*time.Second {
+				t.Errorf("with policy %d (failing: %t) the members are %+v, of %s ago", step.policy, step.fails, members, time.Since(at))
+			}
+		}
+	})
+}

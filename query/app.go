@@ -32,6 +32,7 @@ type App struct {
 	RetryAllParked RetryAllParkedHandler // let all of them
 	DropParked     DropParkedHandler     // leave an event out, for a reason that is recorded
 	RebuildModel   RebuildModelHandler   // build a read model anew beside itself
+	Processes      ProcessesHandler      // which processes there are, and what each uses
 
 	Resolve ResolveHandler // an analyst asks who stands behind a pseudonym
 	Access  AccessHandler  // who looked at a customer

@@ -21,6 +21,7 @@ type Ports struct {
 	Books     Books            // the event store
 	Catalogue func() Catalogue // in force
 	Control   ProjectionControl
+	Roll      Roll // which processes there are
 	Live      *Hub
 }
 
@@ -37,7 +38,7 @@ func New(p Ports) *App {
 		State: StateHandler{&p}, Decision: DecisionHandler{&p}, SearchEvents: SearchEventsHandler{&p}, Analytics: AnalyticsHandler{&p},
 		Titles: TitlesHandler{&p}, DeviceTypes: DeviceTypesHandler{&p}, PolicyVersion: PolicyVersionHandler{&p}, PolicyDiff: PolicyDiffHandler{&p},
 		Projections: ProjectionsHandler{&p}, Parked: ParkedHandler{&p}, RetryParked: RetryParkedHandler{&p},
-		RetryAllParked: RetryAllParkedHandler{&p}, DropParked: DropParkedHandler{&p}, RebuildModel: RebuildModelHandler{&p},
+		RetryAllParked: RetryAllParkedHandler{&p}, DropParked: DropParkedHandler{&p}, RebuildModel: RebuildModelHandler{&p}, Processes: ProcessesHandler{&p},
 		Resolve: ResolveHandler{&p}, Access: AccessHandler{&p}, Export: ExportHandler{&p},
 	}
 }

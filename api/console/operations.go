@@ -5,21 +5,23 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"carryon/api/web"
 	"carryon/query"
 )
 
 // Operations: how far the read models are, what waits and may be tried again, what the process depends on, and which
-// versions it decides and answers with.
+// versions each process decides and answers with.
 
 type operationsView struct {
 	Models       []modelView
 	Health       health
 	Policy       query.PolicyVersionAnswer
-	DeviceTypes  int
-	Catalogue    string
 	Titles       int
+	Processes    []processView
+	Ago          float64 // since the processes were looked at, in seconds
+	Apart        int     // processes that use another version than the others
 	Retried      string
 	RetriedWords string
 	Flow, Stay   string // of a whole model
@@ -48,6 +50,11 @@ func (m modelView) Share() int64 {
 	}
 	return int64(min(100, 100*r.EntriesDone/r.EntriesTotal)) //nolint:gosec // at most 100
 }
+
+type processView struct{ query.Process }
+
+// IsApart tells whether it has another version of something than the others.
+func (p processView) IsApart(what string) bool { return slices.Contains(p.Apart, what) }
 
 type health struct {
 	Status string `json:"status"`
@@ -88,15 +95,22 @@ func (v *visit) operations() error {
 	if view.Policy, err = get[query.PolicyVersionAnswer](v, "/v1/policies/default/versions/current", nil); err != nil {
 		return err
 	}
-	types, err := get[query.DeviceTypesAnswer](v, "/v1/device-types", nil)
+	processes, err := get[query.ListProcessesAnswer](v, "/v1/processes", nil)
 	if err != nil {
 		return err
+	}
+	view.Ago = processes.ReadSecondsAgo
+	for _, p := range processes.Processes {
+		view.Processes = append(view.Processes, processView{p})
+		if len(p.Apart) > 0 {
+			view.Apart++
+		}
 	}
 	titles, err := get[query.TitlesAnswer](v, "/v1/titles", url.Values{"limit": {"1"}})
 	if err != nil {
 		return err
 	}
-	view.DeviceTypes, view.Catalogue, view.Titles = types.Version, titles.Catalogue, titles.Total
+	view.Titles = titles.Total
 	return v.show("operations", frame{Title: "Operations", Section: "operations"}, view)
 }
 

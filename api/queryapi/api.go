@@ -47,6 +47,7 @@ type Questions struct {
 	RetryAllParked Question[query.RetryAllParked, query.RetryAllParkedAnswer]
 	DropParked     Question[query.DropParked, query.RetryParkedAnswer]
 	RebuildModel   Question[query.RebuildModel, query.RebuildModelAnswer]
+	Processes      Question[query.ListProcesses, query.ListProcessesAnswer]
 
 	Resolve Question[query.Resolve, query.ResolveAnswer]
 	Access  Question[query.Accesses, query.AccessesAnswer]
@@ -63,7 +64,7 @@ func From(app *query.App) Questions {
 		Denials: app.Denials, Timeline: app.Timeline, Explain: app.Explain, State: app.State, Decision: app.Decision,
 		SearchEvents: app.SearchEvents, Analytics: app.Analytics, Titles: app.Titles, DeviceTypes: app.DeviceTypes,
 		PolicyVersion: app.PolicyVersion, PolicyDiff: app.PolicyDiff, Projections: app.Projections, Parked: app.Parked,
-		RetryParked: app.RetryParked, RetryAllParked: app.RetryAllParked, DropParked: app.DropParked, RebuildModel: app.RebuildModel, Resolve: app.Resolve, Access: app.Access, Export: app.Export, Live: app.Live, AccessExport: app.AccessExport,
+		RetryParked: app.RetryParked, RetryAllParked: app.RetryAllParked, DropParked: app.DropParked, RebuildModel: app.RebuildModel, Processes: app.Processes, Resolve: app.Resolve, Access: app.Access, Export: app.Export, Live: app.Live, AccessExport: app.AccessExport,
 	}
 }
 

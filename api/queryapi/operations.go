@@ -15,6 +15,11 @@ func (r routes) operations() {
 		func(ctx context.Context, _ *struct{}) (*Answer[query.ListProjectionsAnswer], error) {
 			return plain(r.ask.Projections.Handle(ctx, query.ListProjections{By: by(ctx)}))
 		})
+	web.Handle(r.api, r.get("list-processes", "/v1/processes", tag, "Which processes there are, and what each decides and answers with",
+		"The versions of policy, device types, catalogue and program, as each process told of itself a moment ago. apart names what a process has of another version than the others."),
+		func(ctx context.Context, _ *struct{}) (*Answer[query.ListProcessesAnswer], error) {
+			return plain(r.ask.Processes.Handle(ctx, query.ListProcesses{By: by(ctx)}))
+		})
 	web.Handle(r.api, r.get("list-parked", "/v1/projections/{name}/parked", tag, "Which streams of a read model wait, and why", ""),
 		func(ctx context.Context, in *struct {
 			Name web.ID `path:"name" doc:"The read model" example:"timeline"`

@@ -57,6 +57,7 @@ func access() []AccessRow {
 		{"GET", "/v1/policies/{policy}/versions/{version}", "service support analyst operator"},
 		{"GET", "/v1/policies/{policy}/versions/{version}/diff", "service support analyst operator"},
 		{"GET", "/v1/policies/{policy}/diff", "service support analyst operator"},
+		{"GET", "/v1/processes", "support analyst operator"},
 		{"GET", "/v1/projections", "support analyst operator"},
 		{"GET", "/v1/projections/{name}/parked", "operator"},
 		{"POST", "/v1/projections/{name}/parked/{stream}/retry", "operator"},

@@ -43,6 +43,7 @@ func member(name string) command.Member {
 	return command.Member{
 		Name: name, Address: "http://" + name + ":7071", Roles: []string{"command", "query"},
 		Reads: map[string]int{"PlaybackStarted": 2, "PlanChanged": 1}, Age: 90*time.Second + 123*time.Millisecond,
+		Uses: command.Uses{Program: "(devel) abc", Policy: 3, DeviceTypes: 2, Catalogue: "c-1234", Reference: 17},
 	}
 }
 
@@ -90,6 +91,7 @@ func membersReplaced(t *testing.T, connect func(*testing.T) command.Members) {
 	list := connect(t)
 	first, second := member("a"), member("a")
 	second.Address, second.Roles, second.Reads, second.Age = "http://elsewhere", []string{"command"}, map[string]int{"PlanChanged": 2}, first.Age+time.Second
+	second.Uses = command.Uses{Policy: 4}
 	beat(t, list, first, long)
 	beat(t, list, second, long)
 	listsMembers(t, list, second)

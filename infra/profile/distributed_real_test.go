@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ import (
 	"time"
 
 	"carryon/infra/profile"
+	"carryon/query"
 )
 
 // Everything together, as an operator runs it: the program itself, several processes of it on real servers, killed with
@@ -274,6 +276,68 @@ func TestAProcessWithoutWhatItDoesNotNeedDoesItsWork(t *testing.T) {
 	if status, body := ask("/v1/customers/a-00001?consistency=authoritative"); status != http.StatusServiceUnavailable {
 		t.Errorf("authoritative without Cassandra: %d %.300s", status, body)
 	}
+}
+
+func TestEveryProcessTellsWhichVersionsItDecidesAndAnswersWith(t *testing.T) {
+	w := newTown(t, 1)
+	asked := w.build("command-and-query", "command,query")
+	w.build("command", "command")
+	w.build("projector", "projector")
+	token, status := w.run(t.Context(), "token", "--role", "operator")
+	if status != 0 {
+		t.Fatalf("a token: %s", token)
+	}
+	call := func(method, path, body string, answer any) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, asked.url()+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
+		if body != "" {
+			r.Header.Set("Content-Type", "application/json")
+		}
+		got, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer got.Body.Close()
+		raw, err := io.ReadAll(got.Body)
+		if err == nil {
+			err = json.Unmarshal(raw, answer)
+		}
+		if err != nil || got.StatusCode != http.StatusOK {
+			t.Fatalf("%s %s: %d %.500s (%v)", method, path, got.StatusCode, raw, err)
+		}
+	}
+	tell := func(policy int) {
+		t.Helper()
+		var told query.ListProcessesAnswer
+		tick := time.NewTicker(200 * time.Millisecond)
+		defer tick.Stop()
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); <-tick.C {
+			call(http.MethodGet, "/v1/processes", "", &told)
+			roles, same := map[string]bool{}, 0
+			for _, p := range told.Processes {
+				roles[strings.Join(p.Roles, ",")] = true
+				if p.Policy == policy && p.DeviceTypes == 1 && p.Catalogue == told.Processes[0].Catalogue && p.Catalogue != "" && p.Program != "" && len(p.Apart) == 0 {
+					same++
+				}
+			}
+			if len(told.Processes) == 3 && same == 3 && roles["command,query"] && roles["command"] && roles["projector"] {
+				return
+			}
+		}
+		t.Fatalf("not all of three processes tell that they use policy %d: %+v", policy, told)
+	}
+	tell(1)
+	var version struct {
+		Document json.RawMessage `json:"document"`
+	}
+	call(http.MethodGet, "/v1/policies/default/versions/current", "", &version)
+	var published json.RawMessage
+	call(http.MethodPut, "/v1/policies/default", string(version.Document), &published)
+	tell(2)
 }
 
 func TestANodeOfTheRingIsKilledAndCommandsGoOn(t *testing.T) {

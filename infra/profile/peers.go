@@ -27,7 +27,8 @@ type peers struct {
 	members command.Members
 	client  *forward.Client
 	roster  atomic.Pointer[command.Roster]
-	wall    func() time.Time // what requests between processes are signed and checked by
+	uses    func(context.Context) (command.Uses, error) // what this process tells of itself; nil: nothing
+	wall    func() time.Time                            // what requests between processes are signed and checked by
 	logger  *slog.Logger
 	server  *http.Server
 	served  chan error
@@ -80,7 +81,7 @@ func (p *peers) watch(ctx context.Context, roles []string, shards int, registry 
 // enlist begins to tell of this process, and to follow who else is there.
 func (p *peers) enlist(ctx context.Context, self command.Member, shards int, registry prometheus.Registerer) error {
 	self.Name, self.Reads = p.name, command.ReadVersions()
-	roster, err := command.NewRoster(p.members, command.RosterConfig{Self: self, Shards: shards}, registry, p.logger)
+	roster, err := command.NewRoster(p.members, command.RosterConfig{Self: self, Shards: shards, Uses: p.uses}, registry, p.logger)
 	if err != nil {
 		return err
 	}

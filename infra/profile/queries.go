@@ -20,12 +20,13 @@ func (s *System) openQueries() {
 		waiters[runner.Name()] = runner.Waiter()
 	}
 	catalogue := func() query.Catalogue { return s.catalogue.Catalogue() }
+	s.published = query.NewReferences(servedReference{s.models.reference}, catalogue, s.keptCatalogue)
 	s.queries = query.New(query.Ports{
 		Desk: query.Desk{Log: s.access, Now: query.Clock(s.clock)}, Clock: query.Clock(s.clock),
 		Cursors: query.NewCursors(s.keys.CursorKey()), Pseudonyms: s.keys.Pseudonyms(), Words: words{s.vault},
 		Customers: servedCustomers{s.models.customers}, Timeline: servedTimeline{s.models.timeline}, Denials: servedDenials{s.models.denials}, Analytics: servedAnalytics{s.models.analytics},
-		Search: s.searched(), Reference: query.NewReferences(servedReference{s.models.reference}, catalogue, s.keptCatalogue), Waiters: waiters,
-		Books: s.books, Catalogue: catalogue, Control: control{s.models.all}, Live: s.live,
+		Search: s.searched(), Reference: s.published, Waiters: waiters,
+		Books: s.books, Catalogue: catalogue, Control: control{s.models.all}, Roll: roll{s}, Live: s.live,
 	})
 }
 

@@ -84,10 +84,11 @@ func (s *System) Serve(ctx context.Context, announce func(url string)) error {
 
 // join makes this process one of those that share the shards, if there are others.
 func (s *System) join(ctx context.Context) error {
-	switch {
-	case s.peers == nil:
+	if s.peers == nil {
 		return nil
-	case !s.has(command.RoleCommand):
+	}
+	s.peers.uses = s.uses
+	if !s.has(command.RoleCommand) {
 		return s.peers.watch(ctx, s.config.Roles, s.layout.customerShards, s.registry)
 	}
 	return s.peers.join(ctx, s.app.Local(), s.config.Roles, s.config.InternalListen, s.config.InternalAddress, s.layout.customerShards, s.registry)

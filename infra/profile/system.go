@@ -30,6 +30,8 @@ import (
 // System is a wired profile. What of it there is in this process depends on the roles; what is missing is nil.
 type System struct {
 	name     string // of this process: no other, living or dead, has it
+	begun    time.Time
+	version  string // of the program
 	config   *config.Config
 	logger   *slog.Logger
 	clock    command.Clock
@@ -54,6 +56,7 @@ type System struct {
 	transport atomic.Pointer[transport] // nil while nothing is carried
 	queries   *query.App
 	live      *query.Hub
+	published *query.References // what is decided for everyone, by the read model
 
 	recorded      atomic.Int64
 	writersClosed sync.Once
@@ -110,7 +113,7 @@ func (l layout) shardOf(stream domain.StreamID) int { return command.ShardOf(str
 
 // open wires everything that the roles need. Deciding and reading work at once; projectors run during CatchUp and Serve.
 func open(ctx context.Context, c *config.Config, o cli.OpenOptions, out outside) (_ *System, err error) {
-	s := &System{name: processName(), config: c, logger: o.Logger, clock: o.Clock, registry: prometheus.NewRegistry(), outside: out}
+	s := &System{name: processName(), begun: time.Now(), version: version(), config: c, logger: o.Logger, clock: o.Clock, registry: prometheus.NewRegistry(), outside: out}
 	s.busy.recorded = &s.recorded
 	if s.clock == nil {
 		s.clock = s.wall
