@@ -3,6 +3,7 @@ package query
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 	_ "time/tzdata"
@@ -166,5 +167,61 @@ func TestASearchForOneCustomerWaitsForHisStream(t *testing.T) {
 		if got := (&Filter{Customer: test.customers}).stream(Caller{Actor: domain.Actor{Role: test.role}}); got != test.want {
 			t.Errorf("%s asks for %v: waits for %q, want %q", test.role, test.customers, got, test.want)
 		}
+	}
+}
+
+func TestWordsThatAFieldNeverHoldsAreRefusedAndTheKnownOnesNamed(t *testing.T) {
+	t.Parallel()
+	support := Caller{Actor: domain.Actor{ID: "some-support", Role: domain.RoleSupport}}
+	for field, c := range map[string]struct {
+		filter Filter
+		says   string
+	}{
+		"type":    {Filter{Type: []string{"LicenseDenied", "Foo"}}, `holds "Foo"; possible are ContentDownloaded, `},
+		"code":    {Filter{Code: []string{"NOPE"}}, `holds "NOPE"; possible are MEMBERSHIP_INACTIVE, `},
+		"role":    {Filter{Role: []string{"god"}}, `holds "god"; possible are device, service, support, operator and system`},
+		"trigger": {Filter{Trigger: []string{"chance"}}, `holds "chance"; possible are user and auto`},
+		"basis":   {Filter{Basis: []string{"guess"}}, `holds "guess"; possible are books and fail_open`},
+	} {
+		c.filter.Customer = []string{"c-1"}
+		export := Export{By: support, Table: "events", Filter: c.filter}
+		_, err := ExportHandler{&Ports{}}.Handle(t.Context(), export)
+		search := SearchEvents{By: support, Filter: c.filter}
+		_, err2 := search.check()
+		for what, err := range map[string]error{"filter": c.filter.check(support), "export": err, "search": err2} {
+			wrong, ok := errors.AsType[*domain.FieldError](err)
+			if !ok || wrong.Field != field || !strings.HasPrefix(wrong.Problem, c.says) {
+				t.Errorf("%s by %s: %v", what, field, err)
+			}
+		}
+	}
+	denials, timeline := Denials{Customer: "c-1", Code: []string{"NOPE"}}, Timeline{Customer: "c-1", Type: []string{"Foo"}}
+	if _, err := denials.check(); !isOfField(err, "code") {
+		t.Errorf("denials: %v", err)
+	}
+	if _, err := timeline.check(); !isOfField(err, "type") {
+		t.Errorf("timeline: %v", err)
+	}
+}
+
+func isOfField(err error, field string) bool {
+	wrong, ok := errors.AsType[*domain.FieldError](err)
+	return ok && wrong.Field == field
+}
+
+func TestAQuestionOfSignsOnlyIsNotTakenForNone(t *testing.T) {
+	t.Parallel()
+	for _, q := range []string{"*", "'", "  ", "?!", "\u200b"} {
+		search := SearchEvents{Q: q}
+		if _, err := search.check(); !isOfField(err, "q") {
+			t.Errorf("search for %q: %v", q, err)
+		}
+		if _, err := (TitlesHandler{&Ports{}}).Handle(t.Context(), Titles{Q: q}); !isOfField(err, "q") {
+			t.Errorf("titles for %q: %v", q, err)
+		}
+	}
+	search := SearchEvents{}
+	if _, err := search.check(); err != nil {
+		t.Errorf("without a question: %v", err)
 	}
 }

@@ -3,6 +3,8 @@ package query
 import (
 	"errors"
 	"time"
+
+	"carryon/projector"
 )
 
 // Orders of a list.
@@ -40,6 +42,14 @@ func checkRange(from, to time.Time) error {
 func checkYear(field string, at time.Time) error {
 	if year := at.UTC().Year(); !at.IsZero() && (year < firstYear || year > lastYear) {
 		return fieldError(field, "is in the year %d; %d to %d are possible", year, firstYear, lastYear)
+	}
+	return nil
+}
+
+// checkWords refuses a question of signs only: they are left out of words, and what is left would match everything.
+func checkWords(question string) error {
+	if question != "" && len(projector.Words(question)) == 0 {
+		return fieldError("q", "is %q, which holds no letter and no digit; leave it out to see everything", question)
 	}
 	return nil
 }

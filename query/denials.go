@@ -122,7 +122,7 @@ func (h DenialsHandler) Handle(ctx context.Context, q Denials) (DenialsAnswer, e
 func (q *Denials) check() (int, error) {
 	size, err := q.Page.size()
 	return size, errors.Join(err, domain.CheckID("customer", q.Customer), checkOrder(q.Order), q.Consistency.check(), checkRange(q.From, q.To),
-		checkValues("code", q.Code), checkLength("device_id", q.DeviceID), checkLength("title_id", q.TitleID))
+		checkValues("code", q.Code), checkKnown("code", q.Code), checkLength("device_id", q.DeviceID), checkLength("title_id", q.TitleID))
 }
 
 // rows are the page's refusals, and one more where there is one.

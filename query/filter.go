@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"carryon/domain"
 )
@@ -16,6 +17,35 @@ func (f *Filter) lists() []namedValues {
 		{"device_family", f.DeviceFamily}, {"code", f.Code}, {"actor", f.Actor}, {"role", f.Role}, {"case", f.Case},
 		{"trigger", f.Trigger}, {"basis", f.Basis},
 	}
+}
+
+// KnownValues are the words that a field can hold, of the fields that hold no others; nil for the rest. Whoever asks by
+// another one has mistyped it, and would take no answer for an answer.
+func KnownValues(field string) []string {
+	switch field {
+	case "type":
+		return domain.EventTypes()
+	case "code":
+		return domain.RefusalCodes()
+	case "role":
+		return []string{string(domain.RoleDevice), string(domain.RoleService), string(domain.RoleSupport), string(domain.RoleOperator), string(domain.RoleSystem)}
+	case "trigger":
+		return []string{domain.TriggerUser, domain.TriggerAuto}
+	case "basis":
+		return []string{domain.BasisBooks, domain.BasisFailOpen}
+	}
+	return nil
+}
+
+func checkKnown(field string, values []string) error {
+	if known := KnownValues(field); known != nil {
+		for _, v := range values {
+			if !slices.Contains(known, v) {
+				return fieldError(field, "holds %q; possible are %s", v, list(known))
+			}
+		}
+	}
+	return nil
 }
 
 type namedValues struct {
@@ -66,7 +96,7 @@ func (f *Filter) check(by Caller) error {
 		}
 	}
 	for _, l := range f.lists() {
-		err = errors.Join(err, checkValues(l.name, l.values))
+		err = errors.Join(err, checkValues(l.name, l.values), checkKnown(l.name, l.values))
 	}
 	if len(f.PolicyVersion) > MaxFilterValues {
 		err = errors.Join(err, fieldError("policy_version", "has %d values, at most %d are allowed", len(f.PolicyVersion), MaxFilterValues))

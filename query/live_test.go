@@ -419,7 +419,7 @@ func TestThatSupportListensIsRecordedForWhomeverTheFilterNames(t *testing.T) {
 		want   string // of whom, in order
 	}{
 		{domain.RoleSupport, ``, "|"},
-		{domain.RoleSupport, `customer == "alice-77" && type != 'alice-77'`, "||alice-77"},
+		{domain.RoleSupport, `customer == "alice-77" && series != 'alice-77'`, "||alice-77"},
 		{domain.RoleSupport, `type == "LicenseDenied" || device_id in ["dev-1", "dev-2"]`, "||alice-77|bob"},
 		{domain.RoleOperator, `customer == "alice-77"`, ""},
 		{domain.RoleAnalyst, `customer == "alice-77"`, ""},

@@ -319,8 +319,11 @@ func (q *SearchEvents) check() (int, error) {
 	if len(q.Q) > MaxQueryBytes {
 		err = errors.Join(err, fieldError("q", "is %d bytes long, at most %d are allowed", len(q.Q), MaxQueryBytes))
 	}
-	if n := len(projector.Words(q.Q)); n > maxWords {
+	switch n := len(projector.Words(q.Q)); {
+	case n > maxWords:
 		err = errors.Join(err, fieldError("q", "has %d words, at most %d are allowed", n, maxWords))
+	case n == 0:
+		err = errors.Join(err, checkWords(q.Q))
 	}
 	for _, field := range q.Facets {
 		err = errors.Join(err, checkOneOf("facets", field, FacetFields()...))

@@ -133,7 +133,7 @@ func (h TimelineHandler) Handle(ctx context.Context, q Timeline) (TimelineAnswer
 func (q *Timeline) check() (int, error) {
 	size, err := q.Page.size()
 	return size, errors.Join(err, domain.CheckID("customer", q.Customer), checkOrder(q.Order), q.Consistency.check(), checkRange(q.From, q.To),
-		checkValues("type", q.Type), checkLength("device_id", q.DeviceID), checkLength("title_id", q.TitleID),
+		checkValues("type", q.Type), checkKnown("type", q.Type), checkLength("device_id", q.DeviceID), checkLength("title_id", q.TitleID),
 		checkLength("license_id", q.LicenseID), checkLength("actor", q.Actor))
 }
 

@@ -77,6 +77,9 @@ func (h TitlesHandler) Handle(_ context.Context, q Titles) (TitlesAnswer, error)
 	if len(q.Q) > MaxQueryBytes {
 		return TitlesAnswer{}, fieldError("q", "is %d bytes long, at most %d are allowed", len(q.Q), MaxQueryBytes)
 	}
+	if err := checkWords(q.Q); err != nil {
+		return TitlesAnswer{}, err
+	}
 	if h.p.Catalogue == nil {
 		return TitlesAnswer{}, fmt.Errorf("no catalogue here: %w", ErrUnavailable)
 	}

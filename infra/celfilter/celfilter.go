@@ -5,6 +5,7 @@ package celfilter
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -12,6 +13,7 @@ import (
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common"
 	celast "cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/operators"
 
 	"carryon/query"
 )
@@ -66,6 +68,9 @@ func (f *Filters) Compile(expression string) (query.LiveFilter, error) {
 	if kind := ast.OutputType(); !kind.IsExactType(cel.BoolType) {
 		return nil, &query.FilterError{Problem: fmt.Sprintf("gives %s; it must be true or false, as in type == \"LicenseDenied\"", kind)}
 	}
+	if err := known(ast.NativeRep(), expression); err != nil {
+		return nil, err
+	}
 	program, err := f.env.Program(ast, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(CostLimit))
 	if err != nil {
 		return nil, &query.FilterError{Problem: err.Error()}
@@ -88,15 +93,65 @@ func first(found []*common.Error, expression string) error {
 		return &query.FilterError{Problem: "can't be used"}
 	}
 	e := found[0]
-	column := e.Location.Column() + 1
-	for range e.Location.Line() - 1 { // columns count on over lines: whoever asks sends one text
+	problem, _, _ := strings.Cut(e.Message, "\n")
+	return &query.FilterError{Column: column(e.Location, expression), Problem: strings.TrimPrefix(problem, "Syntax error: ")}
+}
+
+// column counts on over lines: whoever asks sends one text.
+func column(at common.Location, expression string) int {
+	n := at.Column() + 1
+	for range at.Line() - 1 {
 		if _, rest, more := strings.Cut(expression, "\n"); more {
-			column += len(expression) - len(rest)
+			n += len(expression) - len(rest)
 			expression = rest
 		}
 	}
-	problem, _, _ := strings.Cut(e.Message, "\n")
-	return &query.FilterError{Column: max(column, 1), Problem: strings.TrimPrefix(problem, "Syntax error: ")}
+	return max(n, 1)
+}
+
+// known refuses a comparison of a field with a word that it never holds: such a stream would be silent for ever.
+func known(ast *celast.AST, expression string) error {
+	var wrong error
+	celast.PreOrderVisit(ast.Expr(), celast.NewExprVisitor(func(e celast.Expr) {
+		if e.Kind() != celast.CallKind || len(e.AsCall().Args()) != 2 || wrong != nil {
+			return
+		}
+		left, right := e.AsCall().Args()[0], e.AsCall().Args()[1]
+		switch e.AsCall().FunctionName() {
+		case operators.Equals, operators.NotEquals:
+			if left.Kind() != celast.IdentKind {
+				left, right = right, left
+			}
+			wrong = possible(ast, left, right, expression)
+		case operators.In:
+			if right.Kind() != celast.ListKind {
+				return
+			}
+			for _, word := range right.AsList().Elements() {
+				wrong = errors.Join(wrong, possible(ast, left, word, expression))
+			}
+		}
+	}))
+	if one, ok := errors.AsType[*query.FilterError](wrong); ok {
+		return one
+	}
+	return wrong
+}
+
+// possible tells whether a field can hold a word, as far as both are named. One that has none is empty.
+func possible(ast *celast.AST, field, word celast.Expr, expression string) error {
+	if field.Kind() != celast.IdentKind || word.Kind() != celast.LiteralKind {
+		return nil
+	}
+	text, ok := word.AsLiteral().Value().(string)
+	words := query.KnownValues(field.AsIdent())
+	if !ok || text == "" || words == nil || slices.Contains(words, text) {
+		return nil
+	}
+	return &query.FilterError{
+		Column:  column(ast.SourceInfo().GetStartLocation(word.ID()), expression),
+		Problem: fmt.Sprintf("%s is never %q; possible are %s", field.AsIdent(), text, strings.Join(words, ", ")),
+	}
 }
 
 type filter struct {
