@@ -36,7 +36,7 @@ type simulateCommand struct {
 func (simulateCommand) Help() string {
 	return `Tokens are made with the keys in --data, so run it beside the server or copy the folder keys/.
 
-Households download what is popular, watch offline and report it late, renew, give back, retry with the same key, and have clocks that are wrong. Printed at the end: throughput, latency percentiles per command, refusals by code. Exit status 3: the same command was answered differently, an answer never came, or something acknowledged can't be seen.`
+Households download what is popular, watch offline and report it late, renew, give back, retry with the same key, and have clocks that are wrong: TOKEN_DRIFT sets their keys right. Licences of a short run are hours old at most, so that most of its renewals are refused as too soon. Printed at the end: throughput, latency percentiles per command, refusals by code. Exit status 3: the same command was answered differently, an answer never came, or something acknowledged can't be seen.`
 }
 
 // Run loads a Carryon.

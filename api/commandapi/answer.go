@@ -31,9 +31,12 @@ type (
 		License  *License         `json:"license,omitempty" doc:"Of a grant: the licence, signed"`
 		Events   []Recorded       `json:"events" doc:"What was recorded; empty when nothing changed"`
 		// ExceptionID is that of a granted exception.
-		ExceptionID   string   `json:"exception_id,omitempty" doc:"Of a granted exception"`
-		PolicyVersion int      `json:"policy_version,omitempty" doc:"Of a published policy document"`
-		Impact        *Touched `json:"impact,omitempty" doc:"Of a dry run of a withdrawal or policy: who would be touched"`
+		ExceptionID string `json:"exception_id,omitempty" doc:"Of a granted exception"`
+		// The first play begins the playback life, so the device learns here by when it must have asked for a renewal.
+		ExpiresAt     *time.Time `json:"expires_at,omitempty" doc:"Of a play that began: when the licence ends, as the play leaves it; absent: unlimited"`
+		LimitedBy     string     `json:"limited_by,omitempty" doc:"Of a play that began: which part ends the licence first: rental, playback, license, window, withdrawal"`
+		PolicyVersion int        `json:"policy_version,omitempty" doc:"Of a published policy document"`
+		Impact        *Touched   `json:"impact,omitempty" doc:"Of a dry run of a withdrawal or policy: who would be touched"`
 	}
 
 	// Recorded is one event that was recorded.
@@ -112,7 +115,7 @@ func tried(r command.Result, err error) (*Done, error) {
 // mention adds what the caller needs to name what he made.
 func (o *Outcome) mention(e *domain.Event) error {
 	switch e.Type {
-	case (*domain.ExceptionGranted)(nil).EventType(), (*domain.PolicyPublished)(nil).EventType():
+	case (*domain.ExceptionGranted)(nil).EventType(), (*domain.PolicyPublished)(nil).EventType(), (*domain.PlaybackStarted)(nil).EventType():
 	default:
 		return nil
 	}
@@ -125,6 +128,8 @@ func (o *Outcome) mention(e *domain.Event) error {
 		o.ExceptionID = d.ExceptionID
 	case *domain.PolicyPublished:
 		o.PolicyVersion = d.Version
+	case *domain.PlaybackStarted:
+		o.ExpiresAt, o.LimitedBy = d.ExpiresAt, d.LimitedBy
 	}
 	return nil
 }

@@ -20,6 +20,12 @@ func (t Handlers) Do(ctx context.Context, op Op) Answer {
 		return Answer{Outcome: Unknown, Detail: err.Error()}
 	case errors.Is(err, command.ErrOverloaded), errors.Is(err, command.ErrUnavailable):
 		return Answer{Outcome: Busy, Code: "OVERLOADED", Detail: err.Error()}
+	case errors.Is(err, command.ErrTokenDrift):
+		a := Answer{Outcome: Refused, Code: codeTokenDrift, Detail: err.Error()}
+		if drift, ok := errors.AsType[*command.DriftError](err); ok {
+			a.ServerTime = drift.ServerTime
+		}
+		return a
 	case errors.Is(err, domain.ErrNotFound):
 		return Answer{Outcome: Rejected, Code: "NOT_FOUND", Detail: err.Error()}
 	case errors.Is(err, domain.ErrConflict):
@@ -43,19 +49,15 @@ func (t Handlers) Do(ctx context.Context, op Op) Answer {
 		switch e := data.(type) {
 		case *domain.LicenseIssued:
 			a.LicenseID = e.LicenseID
-			if e.ExpiresAt != nil {
-				a.ExpiresAt = *e.ExpiresAt
-			}
+			a.expires(e.ExpiresAt)
 		case *domain.LicenseReissued:
 			a.LicenseID = e.LicenseID
-			if e.ExpiresAt != nil {
-				a.ExpiresAt = *e.ExpiresAt
-			}
+			a.expires(e.ExpiresAt)
 		case *domain.LicenseRenewed:
 			a.LicenseID = e.LicenseID
-			if e.ExpiresAt != nil {
-				a.ExpiresAt = *e.ExpiresAt
-			}
+			a.expires(e.ExpiresAt)
+		case *domain.PlaybackStarted:
+			a.expires(e.ExpiresAt)
 		}
 	}
 	return a

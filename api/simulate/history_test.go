@@ -100,6 +100,9 @@ func TestAMadeUpHistoryRunsThroughTheRealHandlers(t *testing.T) {
 	if len(report.Refusals) < 4 {
 		t.Errorf("only these refusals: %v", report.Refusals)
 	}
+	if report.Refusals["TOKEN_DRIFT"] == 0 || len(report.Problems) != 0 {
+		t.Errorf("refusals %v, problems %v: wanted a TOKEN_DRIFT and no problem", report.Refusals, report.Problems)
+	}
 	if events := w.recorded.events.Load(); events < 3000 || events > 8000 {
 		t.Errorf("%d events, about 5000 were asked for", events)
 	}

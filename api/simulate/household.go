@@ -31,13 +31,17 @@ type Household struct {
 	lately  string         // the newest refusal's code that support can lift
 	beloved []domain.Title // what is downloaded again and again
 	serial  int
+	again   *Op // refused for the time in its key: asked again with a right one
 
 	keysBehind time.Duration
 }
 
+// device is one of a household's. Its clock tells the times of its plays and of the keys it makes; what TOKEN_DRIFT
+// taught it sets only the keys right, as a client does that can't set the clock of the machine it runs on.
 type device struct {
 	id, kind, name string
 	drift          time.Duration // of its clock
+	corrected      time.Duration // added to it for keys
 	registered     bool
 	blocked        bool
 }
@@ -48,6 +52,7 @@ type held struct {
 	title     domain.Title
 	issued    time.Time
 	expires   time.Time
+	renewAt   time.Time // when the app asks for a renewal; zero: it does not
 	plays     int
 	playing   string // play id that has begun
 	playTime  time.Time
@@ -98,7 +103,7 @@ func (h *Household) addDevice() *device {
 	}
 	d.name = rooms[h.random.IntN(len(rooms))] + " " + d.kind
 	switch draw := h.random.Float64(); {
-	case draw < 0.02: // years off
+	case draw < 0.03: // up to years off
 		d.drift = time.Duration(h.random.IntN(2000)-1000) * 24 * time.Hour
 	case draw < 0.25:
 		d.drift = time.Duration(h.random.IntN(600)-300) * time.Second
@@ -111,13 +116,30 @@ func (h *Household) addDevice() *device {
 func (h *Household) Next(now time.Time, titles Titles) Op {
 	op := h.choose(now, titles)
 	op.Customer = h.ID
-	op.Key = NewKey(now.Add(-h.keysBehind), h.random)
+	op.Key = NewKey(h.clock(op, now).Add(-h.keysBehind), h.random)
 	return op
+}
+
+// clock is the time by the clock of whoever sends an operation. That of billing and support is right.
+func (h *Household) clock(op Op, now time.Time) time.Time {
+	switch op.Kind {
+	case Plan, Membership, Block, Unblock, Revoke, Exception:
+		return now
+	case Acquire, Evaluate, Renew, Release, Confirm, PlayStart, PlayStop, Register, Remove:
+	}
+	if d := h.device(op.DeviceID); d != nil {
+		return now.Add(d.drift + d.corrected)
+	}
+	return now
 }
 
 func (h *Household) choose(now time.Time, titles Titles) Op {
 	if !h.ready {
 		return Op{Kind: Plan, Plan: h.plan, Country: h.country}
+	}
+	if again := h.again; again != nil {
+		h.again = nil
+		return *again
 	}
 	if h.random.Float64() < 0.002 {
 		return h.rarely()
@@ -211,7 +233,7 @@ func (h *Household) watch(now time.Time) (Op, bool) {
 // keepAlive renews what is about to end, or what ended lately.
 func (h *Household) keepAlive(now time.Time) (Op, bool) {
 	for _, l := range h.held {
-		if l.released || l.expires.IsZero() || l.expires.Sub(now) > 72*time.Hour || now.Sub(l.expires) > 5*24*time.Hour {
+		if l.released || l.renewAt.IsZero() || now.Before(l.renewAt) || now.Sub(l.expires) > 5*24*time.Hour {
 			continue
 		}
 		if h.random.Float64() < 0.8 {
@@ -219,6 +241,29 @@ func (h *Household) keepAlive(now time.Time) (Op, bool) {
 		}
 	}
 	return Op{}, false
+}
+
+// lives notes when a licence ends, and when the app will ask for more.
+func (l *held) lives(until time.Time) {
+	l.expires, l.renewAt = until, time.Time{}
+	if !until.IsZero() {
+		l.renewAt = until.Add(-72 * time.Hour)
+	}
+}
+
+// plays notes what the first play leaves of a licence's life. Most films have been seen by then; some apps ask for more
+// shortly before it is over, some at every play, because the device is online just then.
+func (h *Household) plays(l *held, until, now time.Time) {
+	l.expires, l.renewAt = until, time.Time{}
+	if until.IsZero() {
+		return
+	}
+	switch draw := h.random.Float64(); {
+	case draw < 0.1:
+		l.renewAt = now
+	case draw < 0.3:
+		l.renewAt = until.Add(-6 * time.Hour)
+	}
 }
 
 // tidyUp gives back what was watched, and confirms that it was deleted.
@@ -249,7 +294,7 @@ func (h *Household) rarely() Op {
 		return Op{Kind: Membership, State: states[h.random.IntN(len(states))]}
 	case draw < 0.6 && d.registered:
 		return Op{Kind: Remove, DeviceID: d.id}
-	case draw < 0.7 && len(h.devices) < 9:
+	case draw < 0.7 && d.registered && len(h.devices) < 9:
 		old := d.id
 		fresh := h.addDevice()
 		return Op{Kind: Register, DeviceID: fresh.id, DeviceType: fresh.kind, DeviceName: fresh.name, Replaces: old}
@@ -271,7 +316,7 @@ func (h *Household) Learn(op Op, a Answer, now time.Time, titles func(string) (d
 	}
 	d := h.device(op.DeviceID)
 	if a.Outcome != Accepted {
-		h.learnRefusal(op, a)
+		h.learnRefusal(op, a, now)
 		return
 	}
 	switch op.Kind {
@@ -280,21 +325,24 @@ func (h *Household) Learn(op Op, a Answer, now time.Time, titles func(string) (d
 		h.plan = op.Plan
 	case Register:
 		d.registered = true
+		h.gone(op.Replaces)
 	case Acquire:
 		d.registered = true
-		if l := h.license(a.LicenseID); l != nil {
-			l.expires = a.ExpiresAt
-			return
+		l := h.license(a.LicenseID)
+		if l == nil {
+			title, _ := titles(op.TitleID)
+			l = &held{license: a.LicenseID, device: d, title: title, issued: now}
+			h.held = append(h.held, l)
 		}
-		title, _ := titles(op.TitleID)
-		h.held = append(h.held, &held{license: a.LicenseID, device: d, title: title, issued: now, expires: a.ExpiresAt})
+		l.lives(a.ExpiresAt)
 	case Renew:
 		if l := h.license(op.LicenseID); l != nil {
-			l.expires = a.ExpiresAt
+			l.lives(a.ExpiresAt)
 		}
 	case PlayStart:
 		if l := h.license(op.LicenseID); l != nil {
 			l.playing, l.playTime = op.PlayID, op.DeviceTime
+			h.plays(l, a.ExpiresAt, now)
 		}
 	case PlayStop:
 		if l := h.license(op.LicenseID); l != nil {
@@ -308,8 +356,7 @@ func (h *Household) Learn(op Op, a Answer, now time.Time, titles func(string) (d
 	case Confirm, Revoke:
 		h.forget(op.LicenseID)
 	case Remove:
-		d.registered = false
-		h.held = slices.DeleteFunc(h.held, func(l *held) bool { return l.device == d })
+		h.gone(op.DeviceID)
 	case Block:
 		d.blocked = true
 	case Unblock:
@@ -319,14 +366,19 @@ func (h *Household) Learn(op Op, a Answer, now time.Time, titles func(string) (d
 }
 
 // learnRefusal gives up on what can't be had, as an app would: else a household would ask for ever.
-func (h *Household) learnRefusal(op Op, a Answer) {
+func (h *Household) learnRefusal(op Op, a Answer, now time.Time) {
+	if a.Code == codeTokenDrift && h.setRight(op, a, now) {
+		return
+	}
 	l := h.license(op.LicenseID)
 	switch {
 	case l == nil:
 	case op.Kind == PlayStop && a.Outcome == Rejected:
 		l.playing = ""
+	case op.Kind == Renew && a.Code == domain.CodeRenewalTooSoon:
+		l.renewAt = now.Add(24 * time.Hour)
 	case op.Kind == Renew && a.Outcome == Refused:
-		l.expires = time.Time{}
+		l.renewAt = time.Time{}
 	case a.Outcome == Rejected:
 		h.forget(op.LicenseID)
 	}
@@ -335,6 +387,18 @@ func (h *Household) learnRefusal(op Op, a Answer) {
 			d.blocked = true
 		}
 	}
+}
+
+// setRight takes the time from an answer that refused a key for its own, and has the operation asked again, with a new
+// key.
+func (h *Household) setRight(op Op, a Answer, now time.Time) bool {
+	d := h.device(op.DeviceID)
+	if d == nil || a.ServerTime.IsZero() {
+		return false
+	}
+	d.corrected = a.ServerTime.Sub(now.Add(d.drift))
+	h.again = &op
+	return true
 }
 
 // AskSupport is what a household whose device was blocked does when it turns up again.
@@ -354,6 +418,16 @@ func (h *Household) device(id string) *device {
 		}
 	}
 	return nil
+}
+
+// gone is a device that was removed, or replaced by another: its licences went with it.
+func (h *Household) gone(id string) {
+	d := h.device(id)
+	if d == nil {
+		return
+	}
+	d.registered = false
+	h.held = slices.DeleteFunc(h.held, func(l *held) bool { return l.device == d })
 }
 
 func (h *Household) license(id string) *held {

@@ -148,6 +148,8 @@ func read(status int, raw []byte) Answer {
 			LicenseID string     `json:"license_id"`
 			ExpiresAt *time.Time `json:"expires_at"`
 		} `json:"license"`
+		ExpiresAt  *time.Time `json:"expires_at"`
+		ServerTime *time.Time `json:"server_time"`
 	}
 	if err := json.Unmarshal(raw, &body); err != nil {
 		return Answer{Outcome: Rejected, Status: status, Code: fmt.Sprintf("http %d", status), Detail: "the answer is not JSON: " + err.Error()}
@@ -156,18 +158,20 @@ func read(status int, raw []byte) Answer {
 	if body.Decision != nil {
 		a.Decision = body.Decision.ID
 	}
+	a.expires(body.ExpiresAt)
 	if body.License != nil {
 		a.LicenseID = body.License.LicenseID
-		if body.License.ExpiresAt != nil {
-			a.ExpiresAt = *body.License.ExpiresAt
-		}
+		a.expires(body.License.ExpiresAt)
+	}
+	if body.ServerTime != nil {
+		a.ServerTime = *body.ServerTime
 	}
 	switch {
 	case status < 300 && body.Decision != nil && body.Decision.Outcome == domain.OutcomeRefuse: // a dry run
 		a.Outcome, a.Code = Refused, body.Decision.Code
 	case status < 300:
 		a.Outcome = Accepted
-	case status == http.StatusForbidden && body.Decision != nil:
+	case status == http.StatusForbidden && body.Decision != nil, a.Code == codeTokenDrift:
 		a.Outcome = Refused
 	case status == http.StatusServiceUnavailable, status == http.StatusTooManyRequests:
 		a.Outcome = Busy

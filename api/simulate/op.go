@@ -72,7 +72,7 @@ type Outcome int
 // What an operation can come to.
 const (
 	Accepted Outcome = iota // done, or nothing was to do
-	Refused                 // by the rules, with a code
+	Refused                 // by the rules, with a code, or for the time in its key
 	Rejected                // the request did not fit: an error of ours or theirs
 	Busy                    // 503 with the promise that nothing happened
 	Unknown                 // no answer: it may have been done
@@ -87,9 +87,20 @@ type Answer struct {
 	Version   uint64
 	Position  string
 	LicenseID string
-	ExpiresAt time.Time // of the licence; zero: unlimited
-	Decision  string    // id of the decision; an equal refusal is answered with the one that was recorded first
+	ExpiresAt time.Time // of the licence, as a grant or a play leaves it; zero: unlimited
+	// ServerTime comes with TOKEN_DRIFT: what the clock should be set by.
+	ServerTime time.Time
+	Decision   string // id of the decision; an equal refusal is answered with the one that was recorded first
 }
+
+func (a *Answer) expires(at *time.Time) {
+	if at != nil {
+		a.ExpiresAt = *at
+	}
+}
+
+// codeTokenDrift: the time in a key is too old or in the future.
+const codeTokenDrift = "TOKEN_DRIFT"
 
 // Recorded tells whether this very command recorded something at Version.
 func (a *Answer) Recorded(customer, key string) bool {

@@ -63,6 +63,9 @@ func TestWhatIsAcknowledgedOverHTTPIsVisibleAndOutlivesAShutdown(t *testing.T) {
 	if !report.Clean() || report.Repeats == 0 {
 		t.Fatalf("unknowns %d, repeats %d, answered differently %v", report.Unknowns, report.Repeats, report.Differ)
 	}
+	if r := report.Kinds[simulate.Renew]; r.Accepted+r.Refused == 0 || report.Refusals["TOKEN_DRIFT"] == 0 || len(report.Problems) != 0 {
+		t.Errorf("renewals %d, refusals %v, problems %v: wanted renewals, a TOKEN_DRIFT, no problem", r.Accepted+r.Refused, report.Refusals, report.Problems)
+	}
 	seen, err := target.CheckVisible(t.Context(), report, nil)
 	if err != nil {
 		t.Fatal(err)
