@@ -180,6 +180,9 @@ func (m *memory) at(seq uint64) uint64 {
 	return 0
 }
 
+// encodedSize is about how many bytes appendTo writes.
+func (m *memory) encodedSize() int { return 56*len(m.items) + 32*len(m.spans) }
+
 // appendTo writes the memory into a snapshot; equal memories give equal bytes.
 func (m *memory) appendTo(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(m.items)))

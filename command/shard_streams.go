@@ -206,7 +206,6 @@ func (s *shard) freeze(st *stream) {
 		s.drop(st)
 		return
 	}
-	snapshot.Data = append(make([]byte, 0, len(snapshot.Data)), snapshot.Data...)
 	s.hot.remove(st)
 	st.frozen, st.folded = &snapshot, nil
 	s.cold.push(st)

@@ -59,13 +59,13 @@ func tooNew(err error) bool {
 const snapshotVersion = 1
 
 func (f *folded) snapshot(stream domain.StreamID, foldVersion int) (Snapshot, error) {
-	data := []byte{snapshotVersion}
-	data = binary.AppendVarint(data, f.recorded.UnixMicro())
-	data = f.memory.appendTo(data)
 	state, err := f.state.MarshalBinary()
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("snapshot of %s at %d: %w", stream, f.seq, err)
 	}
+	data := append(make([]byte, 0, 1+binary.MaxVarintLen64+f.memory.encodedSize()+len(state)), snapshotVersion)
+	data = binary.AppendVarint(data, f.recorded.UnixMicro())
+	data = f.memory.appendTo(data)
 	return Snapshot{Stream: stream, Seq: f.seq, Position: f.position, FoldVersion: foldVersion, Data: append(data, state...)}, nil
 }
 

@@ -2,9 +2,7 @@ package domain
 
 // MarshalBinary encodes the state for a snapshot: equal states give equal bytes.
 func (c *Customer) MarshalBinary() ([]byte, error) {
-	w := newStateWriter(256 + 96*len(c.licenses) + 48*len(c.contents))
-	c.walk(w)
-	return w.out, nil
+	return marshalState(c), nil
 }
 
 func (c *Customer) walk(w stateCoder) {

@@ -38,9 +38,7 @@ func (f *FailOpen) Size() int { return 96 + len(f.customer) + 192*len(f.grants) 
 
 // MarshalBinary encodes the state for a snapshot.
 func (f *FailOpen) MarshalBinary() ([]byte, error) {
-	w := newStateWriter(32 + 64*len(f.grants))
-	f.walk(w)
-	return w.out, nil
+	return marshalState(f), nil
 }
 
 func (f *FailOpen) walk(w stateCoder) {

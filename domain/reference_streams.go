@@ -67,9 +67,7 @@ func (t *Withdrawals) Size() int { return 96 + len(t.title) + 32*len(t.countries
 
 // MarshalBinary encodes the state for a snapshot.
 func (t *Withdrawals) MarshalBinary() ([]byte, error) {
-	w := newStateWriter(32 + 12*len(t.countries))
-	t.walk(w)
-	return w.out, nil
+	return marshalState(t), nil
 }
 
 func (t *Withdrawals) walk(w stateCoder) {
@@ -162,9 +160,7 @@ func (p *PolicyVersions) Size() int { return 96 + len(p.name) + len(p.document) 
 
 // MarshalBinary encodes the state for a snapshot.
 func (p *PolicyVersions) MarshalBinary() ([]byte, error) {
-	w := newStateWriter(32 + len(p.document))
-	p.walk(w)
-	return w.out, nil
+	return marshalState(p), nil
 }
 
 func (p *PolicyVersions) walk(w stateCoder) {

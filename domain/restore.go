@@ -24,9 +24,7 @@ func RestoreAggregate(stream StreamID, foldVersion int, data []byte) (Aggregate,
 	if err != nil {
 		return nil, err
 	}
-	r := newStateReader(data)
-	state.walk(r)
-	if err := r.end(); err != nil {
+	if err := unmarshalState(state, data); err != nil {
 		return nil, fmt.Errorf("snapshot of %s: %w", stream, err)
 	}
 	return state, nil

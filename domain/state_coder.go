@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"slices"
+	"sync"
 )
 
 // A state is written and read by one description of its layout (its walk), so that the two can't part. Writing only
@@ -33,8 +35,28 @@ type stateWriter struct {
 	last instant
 }
 
-func newStateWriter(capacity int) *stateWriter {
-	return &stateWriter{out: make([]byte, 0, capacity), seen: make(map[string]uint64, 64)}
+// stateWriters are kept: states are written tens of thousands of times a second, and a map is dear to make.
+var stateWriters = sync.Pool{New: func() any {
+	return &stateWriter{out: make([]byte, 0, 4096), seen: make(map[string]uint64, 64)}
+}}
+
+// Larger ones are not kept: a map never shrinks, and clearing it costs what it once held.
+const (
+	maxKeptState   = 64 << 10
+	maxKeptStrings = 512
+)
+
+// marshalState writes a state into memory of its own.
+func marshalState(state interface{ walk(stateCoder) }) []byte {
+	w, _ := stateWriters.Get().(*stateWriter)
+	state.walk(w)
+	data := slices.Clone(w.out)
+	if cap(w.out) <= maxKeptState && len(w.seen) <= maxKeptStrings {
+		clear(w.seen)
+		w.out, w.last = w.out[:0], 0
+		stateWriters.Put(w)
+	}
+	return data
 }
 
 func (w *stateWriter) text(s *string) {
@@ -95,8 +117,20 @@ type stateReader struct {
 	err  error
 }
 
-func newStateReader(data []byte) *stateReader {
-	return &stateReader{in: string(data), seen: make([]string, 2, 64)}
+var stateReaders = sync.Pool{New: func() any { return &stateReader{seen: make([]string, 2, 64)} }}
+
+// unmarshalState reads what marshalState wrote.
+func unmarshalState(state interface{ walk(stateCoder) }, data []byte) error {
+	r, _ := stateReaders.Get().(*stateReader)
+	r.in = string(data)
+	state.walk(r)
+	err := r.end()
+	if cap(r.seen) <= maxKeptStrings {
+		clear(r.seen)
+		*r = stateReader{seen: r.seen[:2]}
+		stateReaders.Put(r)
+	}
+	return err
 }
 
 // end says whether everything was read, and nothing is left over.

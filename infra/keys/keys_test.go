@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"carryon/infra/keys"
 )
 
@@ -45,6 +47,23 @@ func add(t *testing.T, s *keys.Set) string {
 		t.Fatal(err)
 	}
 	return id
+}
+
+// Keys are made and signatures are checked by another library than the one that signs.
+func TestBothLibrariesSignAlike(t *testing.T) {
+	t.Parallel()
+	set := openSet(t, t.TempDir())
+	id, private := set.Signer()
+	rapid.Check(t, func(t *rapid.T) {
+		message := rapid.SliceOfN(rapid.Byte(), 0, 2000).Draw(t, "message")
+		signature, err := set.Sign(id, message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(signature, ed25519.Sign(private, message)) {
+			t.Fatalf("the standard library signs otherwise: %x", signature)
+		}
+	})
 }
 
 func TestASignatureIsCheckedWithThePublishedKeyAlone(t *testing.T) {

@@ -17,6 +17,8 @@ import (
 	"sync"
 	"time"
 
+	circl "github.com/cloudflare/circl/sign/ed25519"
+
 	"carryon/command"
 )
 
@@ -185,13 +187,14 @@ func (s *Set) find(id string) (*key, error) {
 // KeyID names the key that signs.
 func (s *Set) KeyID() string { return s.newest().id }
 
-// Sign signs the message with the named key.
+// Sign signs the message with the named key. Ed25519 has one right answer, and both libraries give it; this one takes
+// half the time, and signing is the dearest part of a grant. Whatever checks a signature uses the standard library.
 func (s *Set) Sign(id string, message []byte) ([]byte, error) {
 	k, err := s.find(id)
 	if err != nil {
 		return nil, err
 	}
-	return ed25519.Sign(k.private, message), nil
+	return circl.Sign(circl.PrivateKey(k.private), message), nil
 }
 
 // Signer is the key that signs, and its id.

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -414,6 +415,16 @@ func someEvents(b *testing.B, s *System, most int) []domain.Event {
 	return events
 }
 
+// processorTime is what this process has used of all cores.
+func processorTime(b *testing.B) time.Duration {
+	b.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // BenchmarkFigureCommands: commands through the handlers with 64 callers on distinct customers, fsync on, against bare
@@ -429,12 +440,15 @@ func BenchmarkFigureCommands(b *testing.B) {
 			}
 			c := newCrowd(b, s, "f", 20_000)
 			c.flatOut(b, figureCallers, figureSeconds()/4) // warm
+			before := processorTime(b)
 			commands, events, _ := c.flatOut(b, figureCallers, figureSeconds())
+			spent := processorTime(b) - before
 			latency := c.paced(b, commands/2, figureSeconds(), nil)
 			rows := someEvents(b, s, 50_000)
 			loop, gathered, bareTx := bareRows(b, rows, figureSeconds())
 			b.ReportMetric(commands, "commands/s")
 			b.ReportMetric(events, "events/s")
+			b.ReportMetric(float64(spent.Microseconds())/commands/figureSeconds().Seconds(), "cpu-µs/command")
 			b.ReportMetric(loop, "bare-rows/s")
 			b.ReportMetric(gathered, "bare-gathered/s")
 			b.ReportMetric(events/loop, "of-bare")
