@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"time"
 
 	"carryon/domain"
@@ -98,24 +99,43 @@ func (a *App) Decision(ctx context.Context, customer, decisionID string) (Recomp
 	if err := f.err(); err != nil {
 		return Recomputed{}, err
 	}
-	var before *domain.Customer // the books before the command whose events are being read
-	var command string
-	books := domain.NewCustomer(customer)
-	for e, err := range a.books.Events(ctx, domain.CustomerStream(customer), 1) {
-		if err != nil {
-			return Recomputed{}, err
-		}
-		if e.CommandID != command {
-			command, before = e.CommandID, books.Clone().(*domain.Customer)
-		}
-		if d := a.books.folding.Decision(e); d != nil && d.ID == decisionID {
-			return a.recompute(ctx, before, e, d)
-		}
-		if err := books.Apply(e); err != nil {
-			return Recomputed{}, fmt.Errorf("folding customer %s: %w", customer, err)
-		}
+	for made, err := range a.remake(ctx, customer, func(d *domain.Decision) bool { return d.ID == decisionID }) {
+		return made, err
 	}
 	return Recomputed{}, fmt.Errorf("decision %s of customer %s: %w", decisionID, customer, domain.ErrNotFound)
+}
+
+// Decisions are all recorded decisions of a customer, in the order of the history, each made again as Decision does. An
+// error ends them.
+func (a *App) Decisions(ctx context.Context, customer string) iter.Seq2[Recomputed, error] {
+	return a.remake(ctx, customer, func(*domain.Decision) bool { return true })
+}
+
+func (a *App) remake(ctx context.Context, customer string, wanted func(*domain.Decision) bool) iter.Seq2[Recomputed, error] {
+	return func(yield func(Recomputed, error) bool) {
+		var before *domain.Customer // the books before the command whose events are being read
+		var command string
+		books := domain.NewCustomer(customer)
+		for e, err := range a.books.Events(ctx, domain.CustomerStream(customer), 1) {
+			if err != nil {
+				yield(Recomputed{}, err)
+				return
+			}
+			if e.CommandID != command {
+				command, before = e.CommandID, books.Clone().(*domain.Customer)
+			}
+			if d := a.books.folding.Decision(e); d != nil && wanted(d) {
+				made, err := a.recompute(ctx, before, e, d)
+				if !yield(made, err) || err != nil {
+					return
+				}
+			}
+			if err := books.Apply(e); err != nil {
+				yield(Recomputed{}, fmt.Errorf("folding customer %s: %w", customer, err))
+				return
+			}
+		}
+	}
 }
 
 func (a *App) recompute(ctx context.Context, books *domain.Customer, e *domain.Event, recorded *domain.Decision) (Recomputed, error) {
