@@ -30,6 +30,7 @@ type AuditedStore struct {
 		Parked(ctx context.Context, after domain.StreamID, limit int) ([]Parked, error)
 	}
 	Rows Auditable // nil: its rows are not recomputed
+	Mend Mendable  // nil: it is not mended
 }
 
 // Auditable is a read model whose rows of one stream can be made anew and compared: see Remaking for one that does so

@@ -5,6 +5,8 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+
+	"carryon/domain"
 )
 
 // AuditReport is what an audit looked at, and what it found.
@@ -16,8 +18,29 @@ type AuditReport struct {
 	Recomputed  int      // streams whose rows were made anew, counted for each model
 	Overtaken   []string // streams that changed whenever they were compared: not compared, and no difference
 	Differences []Difference
-	More        int // differences that were found and are not listed
+	More        int         // differences that were found and are not listed
+	Wrong       []WrongRows // what Repair would make anew
+	MoreWrong   bool        // there are more
+
+	doubtful map[string]bool // shards, streams and models, as Difference.Where names them, whose events or place are in doubt
 }
+
+// WrongRows are rows of a read model that are not what the events give.
+type WrongRows struct {
+	Model  string
+	Shard  int
+	Stream domain.StreamID // empty: sums over streams do not agree with what they count
+}
+
+func (w WrongRows) String() string {
+	if w.Stream == "" {
+		return w.Model + " " + asAWhole
+	}
+	return w.Model + " " + string(w.Stream)
+}
+
+// asAWhole is where sums differ.
+const asAWhole = "as a whole"
 
 // AuditedShard is how far the log of a shard was walked.
 type AuditedShard struct {
@@ -50,6 +73,9 @@ type Difference struct {
 	Says  string
 }
 
+// whatRows is a difference of rows: the others are of what rows are made from.
+const whatRows = "rows"
+
 // How an Auditable begins to say that a row is missing, and that there is one too many.
 const (
 	NotStored = "not stored, but what the events give: "
@@ -58,17 +84,26 @@ const (
 
 // Skipped tells whether something that happened is missing in a read model; Doubled, whether one shows what did not
 // happen, or shows it twice. A row that is wrong in between is both, once as it is and once as it should be.
-func (d Difference) Skipped() bool { return d.What == "rows" && strings.HasPrefix(d.Says, NotStored) }
+func (d Difference) Skipped() bool { return d.What == whatRows && strings.HasPrefix(d.Says, NotStored) }
 
 // Doubled: see Skipped.
-func (d Difference) Doubled() bool { return d.What == "rows" && strings.HasPrefix(d.Says, NotGiven) }
+func (d Difference) Doubled() bool { return d.What == whatRows && strings.HasPrefix(d.Says, NotGiven) }
 
 func (d Difference) String() string { return d.What + ": " + d.Where + ": " + d.Says }
 
 // maxDifferences are listed; more are only counted.
 const maxDifferences = 100
 
+// maxWrong rows are listed: who has more than that wants a rebuild.
+const maxWrong = 10_000
+
 func (a *audit) differs(what, where, format string, args ...any) {
+	if what != whatRows {
+		if a.report.doubtful == nil {
+			a.report.doubtful = map[string]bool{}
+		}
+		a.report.doubtful[where] = true
+	}
 	if len(a.report.Differences) >= maxDifferences {
 		a.report.More++
 		return

@@ -83,15 +83,24 @@ func (a *audit) compareStreams(ctx context.Context) error {
 		return err
 	}
 	for m := range a.Models {
-		model := &a.Models[m]
-		if self, can := model.Rows.(SelfAuditable); can {
-			words, err := self.AuditItself(ctx)
-			if err != nil {
-				return fmt.Errorf("comparing %s with itself: %w", model.Name, err)
-			}
-			a.rowsDiffer(model.Name, "as a whole", words)
+		if err := a.compareSums(ctx, &a.Models[m]); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// compareSums compares what a model has of many streams together.
+func (a *audit) compareSums(ctx context.Context, model *AuditedStore) error {
+	self, can := model.Rows.(SelfAuditable)
+	if !can {
+		return nil
+	}
+	words, err := self.AuditItself(ctx)
+	if err != nil {
+		return fmt.Errorf("comparing %s with itself: %w", model.Name, err)
+	}
+	a.rowsDiffer(WrongRows{Model: model.Name}, words)
 	return nil
 }
 
@@ -306,13 +315,20 @@ func (a *audit) compareOnce(ctx context.Context, model *AuditedStore, id domain.
 	if err != nil || len(again) != len(events) {
 		return err == nil, err
 	}
-	a.rowsDiffer(model.Name, string(id), words)
+	a.rowsDiffer(WrongRows{Model: model.Name, Shard: a.streams[id].shard, Stream: id}, words)
 	return false, nil
 }
 
-func (a *audit) rowsDiffer(model, where string, words []string) {
+func (a *audit) rowsDiffer(wrong WrongRows, words []string) {
+	switch {
+	case len(words) == 0:
+	case len(a.report.Wrong) < maxWrong:
+		a.report.Wrong = append(a.report.Wrong, wrong)
+	default:
+		a.report.MoreWrong = true
+	}
 	for _, said := range words {
-		a.differs("rows", model+" "+where, "%s", said)
+		a.differs(whatRows, wrong.String(), "%s", said)
 	}
 }
 

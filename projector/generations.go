@@ -36,6 +36,8 @@ var (
 	ErrRebuilding = errors.New("the read model is being rebuilt already")
 	// ErrNoRebuild: the read model is not being rebuilt in this process.
 	ErrNoRebuild = errors.New("the read model is not being rebuilt here")
+	// ErrNotRead: another generation is read by now, so what was found in this one is of no interest any more.
+	ErrNotRead = errors.New("this generation is not read any more: audit again")
 	// ErrStale: a generation was written by an older program, with another fold or with another key; the model must be
 	// built anew.
 	ErrStale = errors.New("read model must be built anew")

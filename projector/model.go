@@ -210,17 +210,52 @@ func closeStore(store any) error {
 	return nil
 }
 
-// Audited is the generation that is read, as what an audit compares, until done is called.
+// Audited is the generation that is read, as what an audit compares and what is mended, until done is called.
 func (m *Model[T, M]) Audited() (_ AuditedStore, done func(), err error) {
+	number := m.Generation() // before the store: a newer one is not mended for what was found in an older one
 	store, done, err := m.take()
 	if err != nil {
 		return AuditedStore{}, done, err
 	}
-	return AuditedStore{Name: m.Name(), Store: Store[T](store), Rows: rowsOf(store)}, done, nil
+	return AuditedStore{Name: m.Name(), Store: Store[T](store), Rows: RowsOf(store), Mend: mendable[T, M]{m, number}}, done, nil
 }
 
-// rowsOf is what an audit compares of a store. It must not close the store as it closes what it has opened itself.
-func rowsOf(store any) Auditable {
+// mendable is a generation of a model, as long as it is read.
+type mendable[T Tx, M Store[T]] struct {
+	model  *Model[T, M]
+	number int
+}
+
+// consumer writes to the generation. There is one whatever runs.
+func (m mendable[T, M]) consumer() (*Consumer[T], error) {
+	m.model.mu.Lock()
+	defer m.model.mu.Unlock()
+	if m.model.active.number != m.number {
+		return nil, fmt.Errorf("generation %d of %s: %w", m.number, m.model.Name(), ErrNotRead)
+	}
+	return m.model.active.consumer, nil
+}
+
+// Mend makes the rows of a stream anew.
+func (m mendable[T, M]) Mend(ctx context.Context, shard int, stream domain.StreamID) error {
+	c, err := m.consumer()
+	if err != nil {
+		return err
+	}
+	return c.Mend(ctx, shard, stream)
+}
+
+// MendItself makes sums agree.
+func (m mendable[T, M]) MendItself(ctx context.Context) error {
+	c, err := m.consumer()
+	if err != nil {
+		return err
+	}
+	return c.MendItself(ctx)
+}
+
+// RowsOf is what an audit compares of a store. It must not close the store as it closes what it has opened itself.
+func RowsOf(store any) Auditable {
 	rows, can := store.(Auditable)
 	if !can {
 		return nil

@@ -51,6 +51,8 @@ type System interface {
 	Heads(ctx context.Context) (map[int]domain.Head, error)
 	// Audit compares log, histories and read models.
 	Audit(ctx context.Context, o AuditOptions) (projector.AuditReport, error)
+	// Repair makes anew what an audit found wrong in read models: see projector.Repair.
+	Repair(ctx context.Context, found projector.AuditReport, progress func(stage string, done, total int64)) (projector.RepairReport, error)
 	// Rebuild builds a read model anew beside itself, and returns when it is read: see projector.Rebuildable for the
 	// errors. It returns domain.ErrNotFound (wrapped) for a read model that there is not.
 	Rebuild(ctx context.Context, model string, o projector.RebuildOptions, report func(projector.RebuildStatus)) error

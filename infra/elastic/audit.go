@@ -43,31 +43,27 @@ func (s *Search) AuditStream(ctx context.Context, stream domain.StreamID, events
 			return nil, err
 		}
 	}
-	stored := map[uint64]string{}
-	asked := query.SearchAsked{Tier: query.TierLoose, Oldest: true, Limit: auditPage}
-	for more := true; more; {
-		page, err := s.ofStream(ctx, stream, &asked)
-		if err != nil {
-			return nil, err
+	stored := map[string]string{} // by document
+	err := s.eachOfStream(ctx, stream, func(id string, d *document) {
+		if d.Seq <= last {
+			stored[id] = line(d)
 		}
-		for i := range page {
-			if d := &page[i]; d.Seq <= last {
-				stored[d.Seq] = line(d)
-			}
-		}
-		more = len(page) == auditPage
+	})
+	if err != nil {
+		return nil, err
 	}
 	var differing []string
 	for i := range m.documents {
 		made := documentOf(&m.documents[i])
-		was, is := stored[made.Seq]
+		id := eventID(stream, made.Seq)
+		was, is := stored[id]
 		switch made := line(made); {
 		case !is:
 			differing = append(differing, projector.NotStored+made)
 		case was != made:
 			differing = append(differing, projector.NotGiven+was, projector.NotStored+made)
 		}
-		delete(stored, made.Seq)
+		delete(stored, id)
 	}
 	for _, was := range stored {
 		differing = append(differing, projector.NotGiven+was)
@@ -75,8 +71,24 @@ func (s *Search) AuditStream(ctx context.Context, stream domain.StreamID, events
 	return differing, nil
 }
 
-// ofStream reads a page of a stream's documents as they are, and lets the question go on behind it.
-func (s *Search) ofStream(ctx context.Context, stream domain.StreamID, asked *query.SearchAsked) ([]document, error) {
+// eachOfStream reads a stream's documents as they are found.
+func (s *Search) eachOfStream(ctx context.Context, stream domain.StreamID, f func(id string, d *document)) error {
+	asked := query.SearchAsked{Tier: query.TierLoose, Oldest: true, Limit: auditPage}
+	for more := true; more; {
+		page, err := s.ofStream(ctx, stream, &asked)
+		if err != nil {
+			return err
+		}
+		for i := range page {
+			f(page[i].ID, &page[i].Source)
+		}
+		more = len(page) == auditPage
+	}
+	return nil
+}
+
+// ofStream reads a page of a stream's documents, and lets the question go on behind it.
+func (s *Search) ofStream(ctx context.Context, stream domain.StreamID, asked *query.SearchAsked) ([]hit, error) {
 	body := object{
 		"query": object{"bool": object{"filter": oneOf("stream", []string{string(stream)})}},
 		"size":  auditPage, "sort": inOrder(asked.Oldest), "track_total_hits": false,
@@ -92,12 +104,9 @@ func (s *Search) ofStream(ctx context.Context, stream domain.StreamID, asked *qu
 	if err != nil {
 		return nil, err
 	}
-	page := make([]document, len(answer.Hits.Hits))
-	for i := range page {
-		page[i] = answer.Hits.Hits[i].Source
-	}
+	page := answer.Hits.Hits
 	if len(page) > 0 {
-		end := &page[len(page)-1]
+		end := &page[len(page)-1].Source
 		asked.After, asked.Tie = end.At, tie(end)
 	}
 	return page, nil

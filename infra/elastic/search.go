@@ -274,10 +274,7 @@ type searched struct {
 		Total struct {
 			Value int64 `json:"value"`
 		} `json:"total"`
-		Hits []struct {
-			Source document `json:"_source"`
-			Sort   []int64  `json:"sort"`
-		} `json:"hits"`
+		Hits []hit `json:"hits"`
 	} `json:"hits"`
 	Aggregations map[string]struct {
 		Buckets []struct {
@@ -285,6 +282,13 @@ type searched struct {
 			Count int64  `json:"doc_count"`
 		} `json:"buckets"`
 	} `json:"aggregations"`
+}
+
+// hit is a document that was found.
+type hit struct {
+	ID     string   `json:"_id"`
+	Source document `json:"_source"`
+	Sort   []int64  `json:"sort"`
 }
 
 // search asks. Half an answer is none.

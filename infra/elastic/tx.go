@@ -28,6 +28,7 @@ type tx struct {
 	writes []write
 	events []domain.Event // beside each write: stream, seq and position of the event it comes from
 	gone   []domain.StreamID
+	anew   map[domain.StreamID]bool // streams that are written from their first event on
 	over   bool
 }
 
@@ -129,12 +130,18 @@ func (t *tx) commit(ctx context.Context, to projector.Checkpoint) error {
 			t.writes[i].version++
 		}
 	}
+	if err := t.outrank(ctx); err != nil {
+		return err
+	}
 	refusals, err := t.s.c.bulk(ctx, t.s.index, t.writes)
 	if err != nil {
 		return err
 	}
 	if len(refusals) > 0 {
 		return t.refuse(ctx, refusals)
+	}
+	if err := t.removeStrays(ctx); err != nil {
+		return err
 	}
 	if err := t.writeCheckpoint(ctx, to); err != nil {
 		return err
@@ -144,7 +151,8 @@ func (t *tx) commit(ctx context.Context, to projector.Checkpoint) error {
 }
 
 // refuse takes back what was written of the later events of streams whose event was refused: they are to wait behind it.
-// It does so even when another has gone on meanwhile: nobody else knows of these documents.
+// It does so even when another has gone on meanwhile: nobody else knows of these documents. But those that were there
+// before, and are only written anew, stay.
 func (t *tx) refuse(ctx context.Context, refusals []refused) error {
 	slices.SortFunc(refusals, func(a, b refused) int { return cmp.Compare(a.at, b.at) })
 	first := map[domain.StreamID]uint64{}
@@ -159,7 +167,7 @@ func (t *tx) refuse(ctx context.Context, refusals []refused) error {
 	}
 	var back []write
 	for i := range t.events {
-		if seq, is := first[t.events[i].Stream]; is && t.events[i].Seq > seq && t.events[i].Stream != "" {
+		if seq, is := first[t.events[i].Stream]; is && !t.anew[t.events[i].Stream] && t.events[i].Seq > seq && t.events[i].Stream != "" {
 			back = append(back, write{id: t.writes[i].id, version: t.writes[i].version})
 		}
 	}

@@ -355,19 +355,8 @@ func lifeLine(l *projector.Life) string {
 // AuditItself compares the roll-ups with the facts and lives. One statement reads one moment, so a projector that works
 // meanwhile disturbs nothing.
 func (s *Analytics) AuditItself(ctx context.Context) ([]string, error) {
-	lines, err := s.lines(ctx, `WITH counted (metric, quarter, dimensions, n) AS (
-			SELECT metric, quarter, dimensions, count(*) FROM @.facts GROUP BY 1, 2, 3
-			UNION ALL
-			SELECT 5, quarter, dimensions, sum(n) FROM (
-				SELECT `+quarterOf("from_")+` AS quarter, dimensions, 1 AS n FROM @.lives
-				UNION ALL
-				SELECT `+quarterOf("e")+`, dimensions, -1 FROM (
-					SELECT dimensions, greatest(from_, least(own_end, cut_at, `+never+`)) AS e FROM @.lives
-				) f WHERE e < `+never+`
-			) g GROUP BY 1, 2, 3
-		), both_ AS (
-			SELECT metric, quarter, dimensions, n, 0 AS m FROM @.rollups UNION ALL SELECT metric, quarter, dimensions, 0, n FROM counted
-		) SELECT metric, quarter, dimensions, sum(n)::bigint, sum(m)::bigint FROM both_ GROUP BY 1, 2, 3 HAVING sum(n) != sum(m) ORDER BY 1, 2, 3 LIMIT 20`)
+	lines, err := s.lines(ctx, "SELECT metric, quarter, dimensions, sum(n)::bigint, sum(m)::bigint FROM ("+rollUpsAndSums+
+		") sides GROUP BY 1, 2, 3 HAVING sum(n) != sum(m) ORDER BY 1, 2, 3 LIMIT 20")
 	for i := range lines {
 		lines[i] = "a roll-up is not the sum of what it counts (metric, quarter, dimensions, roll-up, sum): " + lines[i]
 	}

@@ -62,7 +62,7 @@ func (t referenceTx) AddPolicies(ctx context.Context, rows []projector.PolicyRow
 		columnOf(rows, func(r *row) int32 { return int32(r.Position.Place) }))
 }
 
-var addWithdrawals = inserting("withdrawals", "", "shard int", "entry bigint", "place int", "title text", "countries text", "from_ bigint", "recorded_at bigint")
+var addWithdrawals = replacing("withdrawals", "shard, entry, place", "shard int", "entry bigint", "place int", "title text", "countries text", "from_ bigint", "recorded_at bigint")
 
 // AddWithdrawals adds withdrawals of titles.
 func (t referenceTx) AddWithdrawals(ctx context.Context, rows []projector.WithdrawalRow) error {

@@ -66,16 +66,42 @@ func (w words) Open(ctx context.Context, customer string, sealed domain.Sealed) 
 
 // Audit compares log, histories and read models.
 func (s *System) Audit(ctx context.Context, o cli.AuditOptions) (projector.AuditReport, error) {
-	target := projector.AuditTarget{Log: s.log, Histories: s.log, Shards: s.layout.shards(), ShardOf: s.layout.shardOf}
-	for _, m := range s.models.all {
-		audited, done, err := m.Audited()
-		if err != nil {
-			return projector.AuditReport{}, err
-		}
-		defer done()
-		target.Models = append(target.Models, audited)
+	target, done, err := s.audited()
+	defer done()
+	if err != nil {
+		return projector.AuditReport{}, err
 	}
 	return projector.Audit(ctx, target, projector.AuditOptions{Sample: o.Sample, Seed: o.Seed, Progress: o.Progress})
+}
+
+// Repair makes anew what an audit found wrong in read models.
+func (s *System) Repair(ctx context.Context, found projector.AuditReport, progress func(stage string, done, total int64)) (projector.RepairReport, error) {
+	target, done, err := s.audited()
+	defer done()
+	if err != nil {
+		return projector.RepairReport{}, err
+	}
+	return projector.Repair(ctx, target, found, progress)
+}
+
+// audited is everything that must agree, with the read models' generations of now, until done is called.
+func (s *System) audited() (target projector.AuditTarget, done func(), err error) {
+	var all []func()
+	done = func() {
+		for _, d := range all {
+			d()
+		}
+	}
+	target = projector.AuditTarget{Log: s.log, Histories: s.log, Shards: s.layout.shards(), ShardOf: s.layout.shardOf}
+	for _, m := range s.models.all {
+		audited, d, err := m.Audited()
+		if err != nil {
+			return target, done, err
+		}
+		all = append(all, d)
+		target.Models = append(target.Models, audited)
+	}
+	return target, done, nil
 }
 
 // keptCatalogue is a past catalogue.

@@ -65,7 +65,9 @@ func (t referenceTx) AddPolicies(ctx context.Context, rows []projector.PolicyRow
 }
 
 var insertWithdrawal = Many{
-	Head: "INSERT INTO withdrawals (shard, entry, place, title, countries, from_, recorded_at) VALUES", Cols: 7,
+	Head: "INSERT INTO withdrawals (shard, entry, place, title, countries, from_, recorded_at) VALUES", Cols: 7, Key: 3,
+	Tail: `ON CONFLICT (shard, entry, place) DO UPDATE SET title = excluded.title, countries = excluded.countries, from_ = excluded.from_,
+		recorded_at = excluded.recorded_at`,
 }
 
 // AddWithdrawals adds withdrawals of titles.

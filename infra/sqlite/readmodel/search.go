@@ -22,7 +22,7 @@ import (
 //
 // The index holds no positions and no text: words are folded before they come here, so that only the spaces between them
 // part them, and they are marked in the text when it is shown.
-var searchSchema = Schema{Model: "search", Version: 2, Tables: streamTable + dimensionTable + `
+var searchSchema = Schema{Model: "search", Version: 3, Tables: streamTable + dimensionTable + `
 CREATE TABLE titles (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
 CREATE TABLE documents (
 	id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, seq INTEGER NOT NULL, entry INTEGER NOT NULL, place INTEGER NOT NULL,
@@ -30,7 +30,7 @@ CREATE TABLE documents (
 	device TEXT NOT NULL, license TEXT NOT NULL, case_ TEXT NOT NULL, decision TEXT NOT NULL,
 	title_name INTEGER NOT NULL, dimensions INTEGER NOT NULL
 );
-CREATE VIRTUAL TABLE words USING fts5 (text, content = '', detail = none, tokenize = "unicode61 remove_diacritics 2 categories 'L* N* M* P* S* C*'");
+CREATE VIRTUAL TABLE words USING fts5 (text, content = '', contentless_delete = 1, detail = none, tokenize = "unicode61 remove_diacritics 2 categories 'L* N* M* P* S* C*'");
 CREATE TABLE vocabulary (word TEXT PRIMARY KEY) WITHOUT ROWID;
 `}
 
