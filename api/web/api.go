@@ -79,13 +79,11 @@ func NewAPI(g *Gateway, title, version, description string, tags []*huma.Tag) *A
 				}},
 			},
 		},
-		Formats: map[string]huma.Format{
-			"application/json": huma.DefaultJSONFormat, "application/problem+json": huma.DefaultJSONFormat, "json": huma.DefaultJSONFormat,
-		},
+		Formats:       map[string]huma.Format{"application/json": asWritten, "application/problem+json": asWritten, "json": asWritten},
 		DefaultFormat: "application/json",
 	}
 	a := &API{gateway: g}
-	config.Transformers = []huma.Transformer{a.transform}
+	config.Transformers = []huma.Transformer{a.transform, written}
 	a.huma = humachi.New(g.router, config)
 	a.huma.UseMiddleware(a.enter, a.authorize, a.read)
 	return a
@@ -348,6 +346,35 @@ func (a *API) transform(ctx huma.Context, _ string, v any) (any, error) {
 	note(ctx.Context(), p.Because(model))
 	ctx.SetHeader("Cache-Control", "no-store")
 	return p, nil
+}
+
+// body is an answer's JSON.
+type body []byte
+
+// written makes an answer's JSON before huma writes the status: what can't be written is a problem, and not the
+// beginning of a good answer. Streams do not pass here.
+func written(_ huma.Context, status string, v any) (any, error) {
+	if status == strconv.Itoa(http.StatusNotModified) || status == strconv.Itoa(http.StatusNoContent) {
+		return v, nil
+	}
+	var out bytes.Buffer
+	if err := huma.DefaultJSONFormat.Marshal(&out, v); err != nil {
+		panic(New(Internal, "this has been written down under the request's id").Because(fmt.Errorf("writing the answer: %w", err))) // Gateway.recovered answers; huma would say 200
+	}
+	return body(out.Bytes()), nil
+}
+
+// asWritten is JSON that written has made already.
+var asWritten = huma.Format{
+	Marshal: func(w io.Writer, v any) error {
+		made, ok := v.(body)
+		if !ok {
+			return huma.DefaultJSONFormat.Marshal(w, v) //nolint:wrapcheck // huma tells it
+		}
+		_, err := w.Write(made)
+		return err //nolint:wrapcheck // huma tells it
+	},
+	Unmarshal: huma.DefaultJSONFormat.Unmarshal,
 }
 
 // Document is the API's OpenAPI 3.1 document, as JSON or YAML. Equal routes give equal bytes.

@@ -160,10 +160,14 @@ func (g *Gateway) recovered(next http.Handler) http.Handler {
 			if cause == http.ErrAbortHandler { //nolint:errorlint // net/http compares it so, too
 				panic(cause)
 			}
-			p := New(Internal, "this has been written down under the request's id").Because(fmt.Errorf("panic: %v\n%s", cause, debug.Stack()))
+			p, told := cause.(*Problem)
+			if !told {
+				p = New(Internal, "this has been written down under the request's id").Because(fmt.Errorf("panic: %v\n%s", cause, debug.Stack()))
+			}
 			if wrapped, ok := w.(middleware.WrapResponseWriter); ok && wrapped.Status() != 0 {
 				CutOff(r.Context(), p.cause) // half an answer is out
 			}
+			w.Header().Del("ETag") // of the answer that was not given
 			p.write(w, r)
 		}()
 		next.ServeHTTP(w, r)

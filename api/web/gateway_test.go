@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -115,6 +116,39 @@ func TestAPanicIsAProblemAndTheProcessLivesOn(t *testing.T) {
 	lines := log.lines()
 	if len(lines) != 2 || !strings.Contains(lines[0], "secret of […]") || !strings.Contains(lines[0], "req-9") || !strings.Contains(lines[0], "level=ERROR") {
 		t.Errorf("the log says %d lines:\n%s", len(lines), strings.Join(lines, "\n"))
+	}
+}
+
+type unwritableOutput struct {
+	ETag string `header:"ETag"`
+	Body struct{ Value any }
+}
+
+func TestAnAnswerThatCantBeWrittenIsAProblemAndNotHalfAnAnswer(t *testing.T) {
+	t.Parallel()
+	for what, value := range map[string]any{
+		"a number that is none": math.NaN(), "what fails half-way": []any{strings.Repeat("x", 1<<16), func() {}},
+		"a time that can't be written": time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC),
+	} {
+		log := &said{}
+		g := web.NewGateway(web.GatewayOptions{Tokens: web.NewTokens(tokenKeys, nil), Logger: slog.New(slog.NewTextHandler(log, nil))})
+		api := web.NewAPI(g, "Test", "", "", nil)
+		web.Handle(api, web.Spec{ID: "get", Method: "GET", Path: "/v1/customers/{customer}", Timeout: time.Minute},
+			func(context.Context, *nameInput) (*unwritableOutput, error) {
+				out := &unwritableOutput{ETag: `"1"`}
+				out.Body.Value = value
+				return out, nil
+			})
+		if err := api.Err(); err != nil {
+			t.Fatal(err)
+		}
+		a := ask(t, g, "X-Request-Id", "req-9")
+		if p := a.Problem(t); a.Status != http.StatusInternalServerError || p.Code != "INTERNAL" || p.Instance != "urn:carryon:request:req-9" || a.Header.Get("ETag") != "" {
+			t.Errorf("%s: status %d, %v: %s", what, a.Status, a.Header, a.Raw)
+		}
+		if lines := log.lines(); len(lines) != 1 || !strings.Contains(lines[0], "writing the answer") || !strings.Contains(lines[0], "route=/v1/customers/{customer}") {
+			t.Errorf("%s: the log says %q", what, lines)
+		}
 	}
 }
 
