@@ -231,6 +231,58 @@ func TestAVersionThatIsNotThereIsWaitedForInVainAndCursorsCantBeMadeUp(t *testin
 	}
 }
 
+// What is not in the log is not waited for until the deadline, whichever read it is asked of.
+func TestWhatWasNeverRecordedIsSaidToBeAwayAtOnce(t *testing.T) {
+	t.Parallel()
+	p := start(t, "query-timeout", "5m")
+	p.must(domain.RoleService, "", "PUT", "/v1/customers/c-1/plan", map[string]any{"plan": "standard", "country": "US"})
+	first := time.Now().UTC()
+	p.must(domain.RoleService, "", "PUT", "/v1/customers/c-1/membership", map[string]any{"state": "paused"})
+	by := "as_of=" + first.Format("2006-01-02T15:04:05.000000Z")
+	film := p.films(1)[0]
+	for _, path := range []string{"", "/devices", "/licenses", "/denials", "/exceptions", "/timeline", "/state", "/explain?title_id=" + film + "&device_id=d&device_type=ipad"} {
+		if path += "?"; strings.Count(path, "?") > 1 {
+			path = strings.TrimSuffix(path, "?") + "&"
+		}
+		for _, c := range []struct {
+			asked  string
+			status int
+			says   string
+		}{
+			{"consistency=authoritative&min_version=2", http.StatusOK, ""},
+			{"consistency=authoritative&min_version=3", http.StatusGatewayTimeout, "no version 3; they are at version 2"},
+			{"consistency=authoritative&min_position=0:999999", http.StatusGatewayTimeout, "no position 0:999999; they are at position 0:"},
+			{"consistency=authoritative&min_position=77:1", http.StatusUnprocessableEntity, "is in shard 77, which there is not; the shards are 0 to 1"},
+			{"min_version=3", http.StatusGatewayTimeout, "no version 3; they are at version 2"},
+			{"min_position=0:999999", http.StatusGatewayTimeout, "no position 0:999999; they are at position 0:"},
+			{"min_position=77:1", http.StatusUnprocessableEntity, "is in shard 77, which there is not; the shards are 0 to 1"},
+		} {
+			asked := []string{path + c.asked}
+			if path == "/state?" && strings.Contains(c.asked, "version") && c.status != http.StatusOK {
+				asked = append(asked, path+by+"&"+c.asked, path+by+"&"+strings.ReplaceAll(c.asked, "min_version=3", "min_version=2"))
+			}
+			for i, asked := range asked {
+				want := c.says
+				if i > 1 || i > 0 && strings.Contains(asked, "authoritative") { // the state then was the first version
+					want = "they are at version 1"
+				}
+				r := p.do(domain.RoleSupport, "", "GET", "/v1/customers/c-1"+asked, nil)
+				if r.status != c.status || !strings.Contains(string(r.raw), want) {
+					t.Errorf("%s: status %d: %s, want %q", asked, r.status, r.raw, want)
+				}
+			}
+		}
+	}
+	for _, path := range []string{"/v1/events/search?", "/v1/analytics/downloads?"} {
+		if r := p.do(domain.RoleSupport, "", "GET", path+"min_position=0:999999", nil); r.status != http.StatusGatewayTimeout || r.body["code"] != "BEHIND" {
+			t.Errorf("%s of no position: status %d: %s", path, r.status, r.raw)
+		}
+		if r := p.do(domain.RoleSupport, "", "GET", path+"min_position=77:1", nil); r.status != http.StatusUnprocessableEntity || !strings.Contains(string(r.raw), `"query.min_position"`) {
+			t.Errorf("%s of no shard: status %d: %s", path, r.status, r.raw)
+		}
+	}
+}
+
 // Whether c-2 exists or not, a device of c-1 gets the same, byte for byte, on every read and command.
 func TestADeviceCantTellWhetherAnotherCustomerExists(t *testing.T) {
 	t.Parallel()

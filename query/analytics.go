@@ -143,7 +143,7 @@ func (h AnalyticsHandler) Handle(ctx context.Context, q Analytics) (AnalyticsAns
 	if err != nil {
 		return AnalyticsAnswer{}, err
 	}
-	if err := (Consistency{MinPosition: q.MinPosition}).wait(ctx, "analytics", h.p.Waiters["analytics"], nil, ""); err != nil {
+	if err := h.p.wait(ctx, Consistency{MinPosition: q.MinPosition}, "analytics", nil, ""); err != nil {
 		return AnalyticsAnswer{}, err
 	}
 	answer := AnalyticsAnswer{

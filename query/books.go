@@ -77,7 +77,7 @@ func (p *Ports) projected(ctx context.Context, customer string, c Consistency) (
 	if p.Customers == nil {
 		return books{}, fmt.Errorf("no read model of customers here: %w", ErrUnavailable)
 	}
-	if err := c.wait(ctx, "customers", p.Waiters["customers"], p.Customers, domain.CustomerStream(customer)); err != nil {
+	if err := p.wait(ctx, c, "customers", p.Customers, domain.CustomerStream(customer)); err != nil {
 		return books{}, err
 	}
 	stored, found, err := p.Customers.State(ctx, customer)
@@ -97,7 +97,7 @@ func (p *Ports) authoritative(ctx context.Context, customer string, c Consistenc
 	}
 	b, err := fold(customer, p.Books.Events(ctx, domain.CustomerStream(customer), 1), time.Time{}, Authoritative)
 	if err == nil {
-		err = c.reached(b.Made, domain.CustomerStream(customer))
+		err = p.reached(ctx, c, b.Made, domain.CustomerStream(customer))
 	}
 	if err != nil {
 		return books{}, err
@@ -125,10 +125,13 @@ func (p *Ports) booksAsOf(ctx context.Context, customer string, c Consistency, a
 		}
 		b, err = fold(customer, p.Books.Events(ctx, domain.CustomerStream(customer), 1), at, Authoritative)
 	} else {
-		if err := c.wait(ctx, "timeline", p.Waiters["timeline"], p.Timeline, domain.CustomerStream(customer)); err != nil {
+		if err := p.wait(ctx, c, "timeline", p.Timeline, domain.CustomerStream(customer)); err != nil {
 			return books{}, err
 		}
 		b, err = fold(customer, timelineEvents(ctx, p.Timeline, customer), at, Projected)
+	}
+	if err == nil {
+		err = p.reached(ctx, c, b.Made, domain.CustomerStream(customer)) // by then, whatever came later
 	}
 	if err != nil {
 		return books{}, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"carryon/domain"
@@ -58,17 +59,35 @@ type Versioned interface {
 	StreamVersion(ctx context.Context, stream domain.StreamID) (projector.StreamVersion, error)
 }
 
-// wait returns once the model has reached what c asks for of the stream.
-func (c Consistency) wait(ctx context.Context, model string, waiter Waiter, versions Versioned, stream domain.StreamID) error {
+// Tails knows where the shards' logs end.
+type Tails interface {
+	// Shards are the shards that there are.
+	Shards() []int
+	// Head is the last entry of a shard, as a linearizable read.
+	Head(ctx context.Context, shard int) (domain.Head, error)
+}
+
+// A read model that keeps up has come as far as was asked for within this. Only then the log is asked whether that is
+// there at all: for what is not, nobody needs to wait until the deadline.
+const askLogAfter = 200 * time.Millisecond
+
+// wait returns once a read model has reached what c asks for of the stream; empty: of no one stream.
+func (p *Ports) wait(ctx context.Context, c Consistency, model string, versions Versioned, stream domain.StreamID) error {
 	if c.MinVersion == 0 && c.MinPosition.Index == 0 {
 		return nil
 	}
+	if err := p.checkShard(c.MinPosition); err != nil {
+		return err
+	}
+	waiter := p.Waiters[model]
 	if waiter == nil {
 		return fmt.Errorf("wait for read model %s: %w", model, ErrUnavailable)
 	}
 	began := time.Now()
 	if c.MinPosition.Index > 0 {
-		if err := waiter.WaitFor(ctx, c.MinPosition, stream); err != nil {
+		err := patiently(ctx, func(ctx context.Context) error { return waiter.WaitFor(ctx, c.MinPosition, stream) },
+			func(ctx context.Context) error { return p.recorded(ctx, c.MinPosition, stream) })
+		if err != nil {
 			return notReached(err, BehindError{Model: model, Stream: stream, Wanted: "position " + c.MinPosition.String(), Waited: time.Since(began)})
 		}
 	}
@@ -76,19 +95,68 @@ func (c Consistency) wait(ctx context.Context, model string, waiter Waiter, vers
 		return nil
 	}
 	reached := "" // as long as no reading has come back
-	err := waiter.WaitForVersion(ctx, stream, c.MinVersion, func(ctx context.Context) (uint64, error) {
+	current := func(ctx context.Context) (uint64, error) {
 		v, err := versions.StreamVersion(ctx, stream)
 		if err == nil {
 			reached = fmt.Sprintf("version %d", v.Version)
 		}
 		return v.Version, err
-	})
+	}
+	err := patiently(ctx, func(ctx context.Context) error { return waiter.WaitForVersion(ctx, stream, c.MinVersion, current) },
+		func(ctx context.Context) error { return p.hasVersion(ctx, stream, c.MinVersion) })
 	if err != nil {
 		return notReached(err, BehindError{
 			Model: model, Stream: stream, Wanted: fmt.Sprintf("version %d", c.MinVersion), Reached: reached, Waited: time.Since(began),
 		})
 	}
 	return nil
+}
+
+// patiently waits, and looks on the way whether there is something to wait for.
+func patiently(ctx context.Context, wait, look func(context.Context) error) error {
+	soon, cancel := context.WithTimeout(ctx, askLogAfter)
+	err := wait(soon)
+	cancel()
+	if !errors.Is(err, context.DeadlineExceeded) || ctx.Err() != nil {
+		return err
+	}
+	if behind, ok := errors.AsType[*BehindError](look(ctx)); ok {
+		return behind
+	}
+	return wait(ctx) // it is there, or can't be looked for now
+}
+
+func (p *Ports) checkShard(at domain.Position) error {
+	if at.Index == 0 || p.Tails == nil || slices.Contains(p.Tails.Shards(), at.Shard) {
+		return nil
+	}
+	shards := p.Tails.Shards()
+	return fieldError("min_position", "is in shard %d, which there is not; the shards are %d to %d", at.Shard, shards[0], shards[len(shards)-1])
+}
+
+// recorded returns a *BehindError for a position behind the end of its shard's log.
+func (p *Ports) recorded(ctx context.Context, at domain.Position, stream domain.StreamID) error {
+	if at.Index == 0 || p.Tails == nil {
+		return nil
+	}
+	head, err := p.Tails.Head(ctx, at.Shard)
+	if err != nil || head.Index >= at.Index {
+		return err
+	}
+	return &BehindError{
+		Stream: stream, Wanted: "position " + at.String(), Reached: "position " + domain.Position{Shard: at.Shard, Index: head.Index}.String(),
+	}
+}
+
+// hasVersion returns a *BehindError when the event store has no such version of the stream.
+func (p *Ports) hasVersion(ctx context.Context, stream domain.StreamID, version uint64) error {
+	if p.Books == nil {
+		return nil
+	}
+	for _, err := range p.Books.Events(ctx, stream, version) {
+		return err
+	}
+	return &BehindError{Stream: stream, Wanted: fmt.Sprintf("version %d", version)}
 }
 
 // notReached tells apart why a wait ended.
@@ -99,18 +167,27 @@ func notReached(err error, behind BehindError) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return &behind
 	}
+	if absent, ok := errors.AsType[*BehindError](err); ok && absent.Reached == "" {
+		absent.Reached = behind.Reached // the model has shown all that there is, or will soon
+	}
 	return err
 }
 
-// reached refuses an answer from the event store that is older than what was asked for. The store is as far as the log is:
-// there is nothing to wait for.
-func (c Consistency) reached(made Made, stream domain.StreamID) error {
-	if made.Version >= c.MinVersion {
+// reached refuses an answer that is older than what was asked for. The event store is as far as the log is, and the past
+// changes no more: there is nothing to wait for.
+func (p *Ports) reached(ctx context.Context, c Consistency, made Made, stream domain.StreamID) error {
+	if made.Version < c.MinVersion {
+		return &BehindError{
+			Stream: stream, Wanted: fmt.Sprintf("version %d", c.MinVersion), Reached: fmt.Sprintf("version %d", made.Version),
+		}
+	}
+	if c.Mode != Authoritative { // the read model has waited for it
 		return nil
 	}
-	return &BehindError{
-		Stream: stream, Wanted: fmt.Sprintf("version %d", c.MinVersion), Reached: fmt.Sprintf("version %d", made.Version),
+	if err := p.checkShard(c.MinPosition); err != nil {
+		return err
 	}
+	return p.recorded(ctx, c.MinPosition, stream)
 }
 
 func (c Consistency) check() error {

@@ -130,7 +130,7 @@ func (h DenialsHandler) rows(ctx context.Context, q Denials, page DenialsPage) (
 	if q.Consistency.Mode == Authoritative {
 		rows, made, err := h.fromBooks(ctx, page)
 		if err == nil {
-			err = q.Consistency.reached(made, domain.CustomerStream(q.Customer))
+			err = h.p.reached(ctx, q.Consistency, made, domain.CustomerStream(q.Customer))
 		}
 		return rows, made, err
 	}
@@ -139,7 +139,7 @@ func (h DenialsHandler) rows(ctx context.Context, q Denials, page DenialsPage) (
 		return nil, Made{}, fmt.Errorf("no read model of denials here: %w", ErrUnavailable)
 	}
 	stream := domain.CustomerStream(q.Customer)
-	if err := q.Consistency.wait(ctx, "denials", h.p.Waiters["denials"], model, stream); err != nil {
+	if err := h.p.wait(ctx, q.Consistency, "denials", model, stream); err != nil {
 		return nil, Made{}, err
 	}
 	version, err := model.StreamVersion(ctx, stream) // before the page, so that the answer shows at least this version

@@ -19,6 +19,7 @@ type Ports struct {
 	Waiters   map[string]Waiter
 
 	Books     Books            // the event store
+	Tails     Tails            // of its log; nil: a wait for what is not there lasts until the deadline
 	Catalogue func() Catalogue // in force
 	Control   ProjectionControl
 	Roll      Roll // which processes there are

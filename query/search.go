@@ -258,7 +258,7 @@ func (h SearchEventsHandler) Handle(ctx context.Context, q SearchEvents) (Search
 	if model == nil {
 		return SearchEventsAnswer{}, fmt.Errorf("no search here: %w", ErrUnavailable)
 	}
-	if err := (Consistency{MinPosition: q.MinPosition}).wait(ctx, "search", h.p.Waiters["search"], nil, q.Filter.stream(q.By)); err != nil {
+	if err := h.p.wait(ctx, Consistency{MinPosition: q.MinPosition}, "search", nil, q.Filter.stream(q.By)); err != nil {
 		return SearchEventsAnswer{}, err
 	}
 	if q.MinPosition.Index > 0 {

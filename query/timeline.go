@@ -142,7 +142,7 @@ func (h TimelineHandler) events(ctx context.Context, q Timeline, page TimelinePa
 	if q.Consistency.Mode == Authoritative {
 		events, made, err := h.fromBooks(ctx, page)
 		if err == nil {
-			err = q.Consistency.reached(made, domain.CustomerStream(q.Customer))
+			err = h.p.reached(ctx, q.Consistency, made, domain.CustomerStream(q.Customer))
 		}
 		return events, made, err
 	}
@@ -151,7 +151,7 @@ func (h TimelineHandler) events(ctx context.Context, q Timeline, page TimelinePa
 		return nil, Made{}, fmt.Errorf("no timeline here: %w", ErrUnavailable)
 	}
 	stream := domain.CustomerStream(q.Customer)
-	if err := q.Consistency.wait(ctx, "timeline", h.p.Waiters["timeline"], model, stream); err != nil {
+	if err := h.p.wait(ctx, q.Consistency, "timeline", model, stream); err != nil {
 		return nil, Made{}, err
 	}
 	version, err := model.StreamVersion(ctx, stream) // before the page, so that the answer shows at least this version

@@ -3,10 +3,14 @@ package query
 import (
 	"context"
 	"errors"
+	"iter"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"carryon/domain"
+	"carryon/projector"
 )
 
 // patient waits until it is told to stop.
@@ -62,4 +66,76 @@ func TestNobodyHoldsEveryRequestByWaitingForWhatWillNeverBe(t *testing.T) {
 		enough()
 		synctest.Wait()
 	})
+}
+
+// ends are the ends of two shards' logs.
+type ends map[int]uint64
+
+func (e ends) Shards() []int { return []int{0, 1} }
+
+func (e ends) Head(_ context.Context, shard int) (domain.Head, error) {
+	if e == nil {
+		return domain.Head{}, ErrUnavailable
+	}
+	return domain.Head{Index: e[shard]}, nil
+}
+
+// written is a stream of so many events.
+type written uint64
+
+func (w written) Events(_ context.Context, stream domain.StreamID, from uint64) iter.Seq2[*domain.Event, error] {
+	return func(yield func(*domain.Event, error) bool) {
+		for seq := from; seq <= uint64(w); seq++ {
+			if !yield(&domain.Event{Stream: stream, Seq: seq}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// lagging shows version 1 of every stream.
+type lagging struct{}
+
+func (lagging) StreamVersion(context.Context, domain.StreamID) (projector.StreamVersion, error) {
+	return projector.StreamVersion{Version: 1}, nil
+}
+
+func TestOnlyWhatIsRecordedIsWaitedForUntilTheDeadline(t *testing.T) {
+	t.Parallel()
+	const deadline = 15 * time.Second
+	for what, c := range map[string]struct {
+		asked  Consistency
+		tails  Tails
+		waited time.Duration
+		says   string
+	}{
+		"a version that is there":         {Consistency{MinVersion: 7}, ends{0: 9}, deadline, "read model customers is behind with customer/a: wanted version 7"},
+		"a version that is not":           {Consistency{MinVersion: 8}, ends{0: 9}, askLogAfter, "wanted version 8, reached version 1"},
+		"a position that is there":        {Consistency{MinPosition: domain.Position{Index: 9}}, ends{0: 9}, deadline, "read model customers is behind with customer/a: wanted position 0:9"},
+		"a position that is not":          {Consistency{MinPosition: domain.Position{Shard: 1, Index: 1}}, ends{0: 9}, askLogAfter, "wanted position 1:1, reached position 1:0"},
+		"a shard that is not":             {Consistency{MinPosition: domain.Position{Shard: 2, Index: 1}}, ends{0: 9}, 0, "min_position"},
+		"a log that can't be read now":    {Consistency{MinPosition: domain.Position{Index: 10}}, ends(nil), deadline, "wanted position 0:10"},
+		"nothing that could read the log": {Consistency{MinPosition: domain.Position{Shard: 2, Index: 10}}, nil, deadline, "wanted position 2:10"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &Ports{Waiters: map[string]Waiter{"customers": &reading{}}, Books: written(7), Tails: c.tails}
+			ctx, stop := context.WithTimeout(t.Context(), deadline)
+			defer stop()
+			began := time.Now()
+			err := p.wait(ctx, c.asked, "customers", lagging{}, "customer/a")
+			if err == nil || !strings.Contains(err.Error(), c.says) || time.Since(began) != c.waited {
+				t.Errorf("%s: after %s: %v", what, time.Since(began), err)
+			}
+		})
+	}
+}
+
+// reading looks before it waits until it is told to stop.
+type reading struct{ patient }
+
+func (r *reading) WaitForVersion(ctx context.Context, s domain.StreamID, version uint64, current func(context.Context) (uint64, error)) error {
+	if _, err := current(ctx); err != nil {
+		return err
+	}
+	return r.patient.WaitForVersion(ctx, s, version, current)
 }

@@ -86,7 +86,7 @@ follow the log within milliseconds.
 
 **How fresh.** Each answer about a customer says the version that it was made from (also the ETag). Ask with min_version or
 min_position, from the answer to a command, to read your own write: the answer waits until the read model has come that far (504
-BEHIND if it does not before the deadline; 503 PARKED if it will not). Or ask with consistency=authoritative: folded from the event
+BEHIND if it does not before the deadline, and at once if the log has not; 503 PARKED if it will not). Or ask with consistency=authoritative: folded from the event
 store. If-None-Match with the ETag is answered with 304 while nothing was recorded about the customer; remaining durations and
 expiries pass under the same ETag.
 

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,7 +98,8 @@ func particulars(p *Problem, err error) *Problem {
 		p.Detail = fmt.Sprintf("the read model %s is parked at seq %d, until an operator retries it", e.Model, e.FirstSeq)
 	}
 	if e, ok := errors.AsType[*query.BehindError](err); ok {
-		if p.Detail = fmt.Sprintf("the books are at %s, and have no %s", e.Reached, e.Wanted); e.Model == "" {
+		if e.Model == "" {
+			p.Detail = fmt.Sprintf("the books have no %s; they are at %s", e.Wanted, cmp.Or(e.Reached, "an earlier one"))
 			return p
 		}
 		p.Detail = fmt.Sprintf("the read model %s has not reached %s before the deadline; ask again, or with consistency=authoritative", e.Model, e.Wanted)

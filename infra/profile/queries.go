@@ -26,8 +26,19 @@ func (s *System) openQueries() {
 		Cursors: query.NewCursors(s.keys.CursorKey()), Pseudonyms: s.keys.Pseudonyms(), Words: words{s.vault},
 		Customers: servedCustomers{s.models.customers}, Timeline: servedTimeline{s.models.timeline}, Denials: servedDenials{s.models.denials}, Analytics: servedAnalytics{s.models.analytics},
 		Search: s.searched(), Reference: s.published, Waiters: waiters,
-		Books: s.books, Catalogue: catalogue, Control: control{s.models.all}, Roll: roll{s}, Live: s.live,
+		Books: s.books, Tails: tails{s}, Catalogue: catalogue, Control: control{s.models.all}, Roll: roll{s}, Live: s.live,
 	})
+}
+
+// tails are where the shards' logs end.
+type tails struct{ s *System }
+
+// Shards are all shards, that of policies and withdrawals included.
+func (t tails) Shards() []int { return t.s.layout.shards() }
+
+// Head is the last entry of a shard.
+func (t tails) Head(ctx context.Context, shard int) (domain.Head, error) {
+	return t.s.log.Head(ctx, shard)
 }
 
 // searched is the search, if this profile has one.
