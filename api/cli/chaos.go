@@ -45,9 +45,6 @@ In the distributed profile (--profile distributed and its settings) there are se
 
 // Run makes chaos.
 func (c chaosCommand) Run(r *run) error {
-	if err := c.check(); err != nil {
-		return err
-	}
 	if c.Events == 0 && c.Faults == 0 && c.Duration == 0 {
 		c.Duration = 2 * time.Minute
 	}

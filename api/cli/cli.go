@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"reflect"
 	"strings"
-	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -150,7 +148,9 @@ type run struct {
 func Main(ctx context.Context, args []string, wiring Wiring, s Streams) int {
 	var p program
 	exit := -1
-	parser, err := kong.New(&p,
+	r := &reading{flags: map[string]string{}}
+	var err error
+	r.parser, err = kong.New(&p, append(r.lenient(),
 		kong.Name("carryon"),
 		kong.Description("Carryon keeps the books of offline viewing: which customer holds which download licence, on which device, until when, and why a request was refused.\n\nBegin with: carryon demo"),
 		kong.Writers(s.Out, s.Err),
@@ -158,8 +158,7 @@ func Main(ctx context.Context, args []string, wiring Wiring, s Streams) int {
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 100}),
 		kong.ExplicitGroups([]kong.Group{{Key: "Settings", Title: "Settings (also from the environment, as CARRYON_LISTEN, and from --config; `carryon config` prints all)"}, {Key: "Distributed", Title: "Settings of the distributed profile"}}),
 		kong.UsageOnError(),
-		kong.TypeMapper(reflect.TypeFor[time.Time](), kong.MapperFunc(readMoment)),
-	)
+	)...)
 	if err != nil {
 		fmt.Fprintln(s.Err, "carryon:", err)
 		return ExitFail
@@ -167,17 +166,13 @@ func Main(ctx context.Context, args []string, wiring Wiring, s Streams) int {
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
-	parsed, err := parser.Parse(args)
+	parsed := r.read(args, func() bool { return exit >= 0 })
 	if exit >= 0 { // help was printed
 		return exit
 	}
-	if err != nil {
-		fmt.Fprintf(s.Err, "carryon: %v\nTry: carryon --help\n", err)
-		return ExitUsage
-	}
-	cfg, err := config.Load(config.Sources{Flags: p.Settings.given(), Env: os.LookupEnv, File: p.Config})
-	if err != nil {
-		fmt.Fprintf(s.Err, "carryon: the configuration is wrong:\n%s\n", indent(err.Error()))
+	cfg, problems := r.settings(parsed, &p)
+	if len(problems) > 0 {
+		complain(s.Err, problems)
 		return ExitUsage
 	}
 	err = parsed.Run(&run{Streams: s, ctx: ctx, config: cfg, wiring: wiring})
@@ -194,6 +189,15 @@ func Main(ctx context.Context, args []string, wiring Wiring, s Streams) int {
 		fmt.Fprintln(s.Err, "carryon:", err)
 		return ExitFail
 	}
+}
+
+// complain says what is wrong with what was typed and configured.
+func complain(w io.Writer, problems []string) {
+	if len(problems) == 1 {
+		fmt.Fprintf(w, "carryon: %s\nTry: carryon --help\n", problems[0])
+		return
+	}
+	fmt.Fprintf(w, "carryon: %d things are wrong:\n%s\nTry: carryon --help\n", len(problems), indent(strings.Join(problems, "\n")))
 }
 
 // isOfInput tells whether an error names a field of what was asked.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -24,14 +25,19 @@ func (demoCommand) Help() string {
 
 const demoMonths = 120 * 24 * time.Hour
 
-// Run makes the history, unless it is there, and serves.
-func (d demoCommand) Run(r *run) error {
+func (d demoCommand) check() error {
+	var problems []error
 	if d.Customers < 1 || d.Customers > 100_000 {
-		return fmt.Errorf("%w: --customers is outside 1 to 100000", errUsage)
+		problems = append(problems, fmt.Errorf("%w: --customers is outside 1 to 100000", errUsage))
 	}
 	if d.Events < 1000 || d.Events > 10_000_000 {
-		return fmt.Errorf("%w: --events is outside 1000 to 10000000", errUsage)
+		problems = append(problems, fmt.Errorf("%w: --events is outside 1000 to 10000000", errUsage))
 	}
+	return errors.Join(problems...)
+}
+
+// Run makes the history, unless it is there, and serves.
+func (d demoCommand) Run(r *run) error {
 	clock := &movedClock{}
 	system, err := r.open(OpenOptions{Clock: clock.Now})
 	if err != nil {

@@ -19,11 +19,15 @@ func (rebuildCommand) Help() string {
 	return `Builds read models anew beside themselves, from the first entry of the log, audits them, and lets readers go over to them in one step. Works on a folder that is served, which goes over by itself, and on one that is not. Interrupted at any moment, the next rebuild of the model goes on where it was; a service does so by itself.`
 }
 
+func (c rebuildCommand) check() error {
+	if c.Sample < 0 {
+		return fmt.Errorf("%w: --sample %d is negative; 0 means all", errUsage, c.Sample)
+	}
+	return nil
+}
+
 // Run rebuilds one model after the other.
 func (c rebuildCommand) Run(r *run) error {
-	if c.Sample < 0 {
-		return fmt.Errorf("%w: --sample is negative", errUsage)
-	}
 	system, err := r.openKept(OpenOptions{})
 	if err != nil {
 		return err

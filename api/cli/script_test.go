@@ -75,7 +75,7 @@ func run(ts *testscript.TestScript, args []string) *exec.Cmd {
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GOCOVERDIR"} {
 		cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
 	}
-	for _, line := range strings.Fields("CARRYON_DATA CARRYON_LISTEN CARRYON_LOG_LEVEL CARRYON_MASTER_KEY CARRYON_SHARD_QUEUE CARRYON_CACHE_BYTES") {
+	for _, line := range strings.Fields("CARRYON_DATA CARRYON_LISTEN CARRYON_LOG_LEVEL CARRYON_MASTER_KEY CARRYON_SHARD_QUEUE CARRYON_CACHE_BYTES CARRYON_BOGUS") {
 		if v := ts.Getenv(line); v != "" {
 			cmd.Env = append(cmd.Env, line+"="+v)
 		}

@@ -41,9 +41,6 @@ Households download what is popular, watch offline and report it late, renew, gi
 
 // Run loads a Carryon.
 func (s simulateCommand) Run(r *run) (err error) {
-	if err := s.check(); err != nil {
-		return err
-	}
 	if s.Commands == 0 && s.Duration == 0 {
 		s.Duration = 30 * time.Second
 	}

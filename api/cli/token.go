@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,26 +15,27 @@ type tokenCommand struct {
 	TTL      time.Duration `help:"How long the token is good, 1m to 8760h." default:"24h"`
 }
 
+func (t tokenCommand) check() error {
+	var problems []error
+	wrong := func(is bool, format string, args ...any) {
+		if is {
+			problems = append(problems, fmt.Errorf("%w: "+format, append([]any{errUsage}, args...)...))
+		}
+	}
+	device := t.Role == string(domain.RoleDevice)
+	wrong(device && t.Customer == "", "--customer is missing: a device token is good for one customer")
+	wrong(!device && t.Customer != "", "--customer only goes with --role device")
+	wrong(t.TTL < time.Minute || t.TTL > 365*24*time.Hour, "--ttl %s is outside 1m to 8760h", t.TTL)
+	for flag, id := range map[string]string{"--customer": t.Customer, "--subject": t.Subject} {
+		if err := domain.CheckID(flag, id); id != "" {
+			wrong(err != nil, "%w", err)
+		}
+	}
+	return errors.Join(problems...)
+}
+
 // Run prints just a token.
 func (t tokenCommand) Run(r *run) error {
-	switch {
-	case t.Role == string(domain.RoleDevice) && t.Customer == "":
-		return fmt.Errorf("%w: --customer is missing: a device token is good for one customer", errUsage)
-	case t.Role != string(domain.RoleDevice) && t.Customer != "":
-		return fmt.Errorf("%w: --customer only goes with --role device", errUsage)
-	case t.TTL < time.Minute || t.TTL > 365*24*time.Hour:
-		return fmt.Errorf("%w: --ttl %s is outside 1m to 8760h", errUsage, t.TTL)
-	}
-	if t.Customer != "" {
-		if err := domain.CheckID("--customer", t.Customer); err != nil {
-			return fmt.Errorf("%w: %w", errUsage, err)
-		}
-	}
-	if t.Subject != "" {
-		if err := domain.CheckID("--subject", t.Subject); err != nil {
-			return fmt.Errorf("%w: %w", errUsage, err)
-		}
-	}
 	keys, err := r.wiring.Keys(r.config)
 	if err != nil {
 		return err

@@ -26,11 +26,15 @@ func (verifyCommand) Help() string {
 	return `Walks the chain of the log, compares histories and checkpoints with it, and recomputes customers and compares them with the stored rows. With --repair, makes what differs in read models anew, each customer in one transaction, compares just that again, and says what was mended and what was not; where the log itself differs nothing is touched. Exit status: 0 clean, or all of it mended; 3 differences found, or left; 1 the audit or the repair could not be done.`
 }
 
+func (v verifyCommand) check() error {
+	if v.Sample < 0 {
+		return fmt.Errorf("%w: --sample %d is negative; 0 means all", errUsage, v.Sample)
+	}
+	return nil
+}
+
 // Run audits.
 func (v verifyCommand) Run(r *run) error {
-	if v.Sample < 0 {
-		return fmt.Errorf("%w: --sample is negative", errUsage)
-	}
 	system, err := r.openKept(OpenOptions{OnlyReads: true})
 	if err != nil {
 		return err

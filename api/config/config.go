@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -192,9 +193,9 @@ const (
 
 // Sources are where settings come from, strongest first.
 type Sources struct {
-	Flags map[string]string           // by key; only those that were given
-	Env   func(string) (string, bool) // os.LookupEnv
-	File  string                      // path of a YAML or JSON file; empty: none
+	Flags map[string]string // by key; only those that were given
+	Env   []string          // as os.Environ has it
+	File  string            // path of a YAML or JSON file; empty: none
 }
 
 // Load merges the sources and reports every mistake at once.
@@ -211,15 +212,15 @@ func Load(src Sources) (*Config, error) {
 			problems = append(problems, fmt.Errorf("%s: %s is not a setting; `carryon config` lists them", src.File, key))
 		}
 	}
+	env, unknown := environment(src.Env, settings)
+	problems = append(problems, unknown...)
 	for _, s := range settings {
 		v := value{s.Default, "default"}
 		if text, ok := file[s.Key]; ok {
 			v = value{text, "file " + src.File}
 		}
-		if src.Env != nil {
-			if text, ok := src.Env(s.Env()); ok {
-				v = value{text, "environment " + s.Env()}
-			}
+		if text, ok := env[s.Env()]; ok {
+			v = value{text, "environment " + s.Env()}
 		}
 		if text, ok := src.Flags[s.Key]; ok {
 			v = value{text, "flag --" + s.Key}
@@ -235,6 +236,30 @@ func Load(src Sources) (*Config, error) {
 	}
 	slices.SortFunc(problems, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return c, errors.Join(problems...)
+}
+
+// Variables with our prefix that are no settings: the file of settings, what tests are told, and what Kubernetes tells
+// every container of the services beside it, which may be called carryon.
+var notSettings = regexp.MustCompile(`^CARRYON_(CONFIG|TEST_[A-Z0-9_]+|([A-Z0-9_]+_)?(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?))$`)
+
+// environment picks out our variables, and reports those that are no settings: a mistyped one would have no effect.
+func environment(all []string, settings []Setting) (map[string]string, []error) {
+	env := map[string]string{}
+	var problems []error
+	for _, pair := range all {
+		name, text, _ := strings.Cut(pair, "=")
+		if !strings.HasPrefix(name, "CARRYON_") {
+			continue
+		}
+		switch {
+		case slices.ContainsFunc(settings, func(s Setting) bool { return s.Env() == name }):
+			env[name] = text
+		case notSettings.MatchString(name), strings.HasSuffix(name, "_PORT") && strings.Contains(text, "://"):
+		default:
+			problems = append(problems, fmt.Errorf("environment: %s is not a setting; `carryon config` lists them", name))
+		}
+	}
+	return env, problems
 }
 
 // Environ is the effective configuration as variables, secrets and all, for another process of this program.

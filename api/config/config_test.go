@@ -10,8 +10,12 @@ import (
 	"carryon/api/config"
 )
 
-func env(pairs map[string]string) func(string) (string, bool) {
-	return func(key string) (string, bool) { v, ok := pairs[key]; return v, ok }
+func env(pairs map[string]string) []string {
+	var out []string
+	for name, text := range pairs {
+		out = append(out, name+"="+text)
+	}
+	return out
 }
 
 func TestFlagsBeatEnvironmentBeatsFileBeatsDefaults(t *testing.T) {
@@ -50,6 +54,31 @@ func TestEveryMistakeIsReportedAtOnceWithItsSource(t *testing.T) {
 	for _, want := range []string{"lisden is not a setting", `roles="boss"`, `listen="nowhere" (from flag --listen)`, `shard-queue="-1"`, `query-timeout="0s" (from environment CARRYON_QUERY_TIMEOUT)`, `cache-bytes="much"`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in:\n%v", want, err)
+		}
+	}
+}
+
+func TestAVariableWithOurPrefixThatIsNoSettingIsNamed(t *testing.T) {
+	t.Parallel()
+	_, err := config.Load(config.Sources{Env: []string{"CARRYON_BOGUS=1", "CARRYON_PORT=80", "CARRYON_LISTN=x", "PATH=/bin", "CARRYON_LISTEN=127.0.0.1:9"}})
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{"CARRYON_BOGUS is not a setting", "CARRYON_PORT is not a setting", "CARRYON_LISTN is not a setting"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in:\n%v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "PATH") || strings.Contains(err.Error(), "CARRYON_LISTEN ") {
+		t.Errorf("too much is named:\n%v", err)
+	}
+	// The file of settings, what tests are told, and what Kubernetes tells of services called carryon and carryon-query.
+	for _, known := range []string{
+		"CARRYON_CONFIG=x.yaml", "CARRYON_TEST_KAFKA=127.0.0.1:9092", "CARRYON_SERVICE_HOST=10.0.0.1", "CARRYON_SERVICE_PORT=8080", "CARRYON_SERVICE_PORT_HTTP=8080",
+		"CARRYON_PORT=tcp://10.0.0.1:8080", "CARRYON_PORT_8080_TCP=tcp://10.0.0.1:8080", "CARRYON_QUERY_PORT_8080_TCP_ADDR=10.0.0.1", "CARRYON_QUERY_SERVICE_HOST=10.0.0.2",
+	} {
+		if _, err := config.Load(config.Sources{Env: []string{known}}); err != nil {
+			t.Errorf("%s: %v", known, err)
 		}
 	}
 }
