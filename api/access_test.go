@@ -90,6 +90,9 @@ const designRoutes = `
 	POST /v1/projections/{name}/parked/{stream}/retry
 	POST /v1/projections/{name}/rebuild
 	GET /v1/processes
+	GET /v1/exports/{table}
+	GET /v1/exports/search
+	GET /v1/exports/analytics/{metric}
 `
 
 func TestEveryRouteOfTheDesignIsThere(t *testing.T) {

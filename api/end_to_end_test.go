@@ -366,7 +366,7 @@ func TestEveryRouteOfTheQueryAPIAnswersOnAnEmptyStore(t *testing.T) {
 		"/v1/customers/nobody/accesses": 200, "/v1/decisions/dec_x": 404, "/v1/events/search": 200, "/v1/analytics/downloads": 200, "/v1/analytics/active?interval=day": 200,
 		"/v1/titles": 200, "/v1/titles?q=love": 200, "/v1/device-types": 200, "/v1/policies/default/versions/1": 200, "/v1/policies/default/versions/2": 404,
 		"/v1/policies/default/versions/current/diff": 200, "/v1/policies/device-types/diff": 200, "/v1/projections": 200, "/v1/processes": 200, "/v1/projections/timeline/parked": 200,
-		"/v1/projections/unheard-of/parked": 404, "/v1/exports/customers": 200, "/livez": 200, "/readyz": 200, "/metrics": 200, "/openapi/command.json": 200, "/openapi/query.yaml": 200,
+		"/v1/projections/unheard-of/parked": 404, "/v1/exports/customers": 200, "/v1/exports/search?q=x": 200, "/v1/exports/analytics/denials?compare=previous": 200, "/livez": 200, "/readyz": 200, "/metrics": 200, "/openapi/command.json": 200, "/openapi/query.yaml": 200,
 	} {
 		if r := p.do(domain.RoleOperator, "", "GET", path, nil); r.status != status {
 			t.Errorf("%s: status %d, want %d: %.300s", path, r.status, status, r.raw)

@@ -129,6 +129,12 @@ func (f fakeExport) Handle(context.Context, query.Export) (query.Exported, error
 	return query.Exported{Columns: []string{"a"}, Rows: func(yield func(query.Row, error) bool) { yield(query.Row{"b"}, nil) }}, nil
 }
 
+type fakeExportOf[Q any] struct{ asked *atomic.Int64 }
+
+func (f fakeExportOf[Q]) Handle(ctx context.Context, _ Q) (query.Exported, error) {
+	return fakeExport(f).Handle(ctx, query.Export{})
+}
+
 type fakeEverything struct{ asked *atomic.Int64 }
 
 func (f fakeEverything) Handle(context.Context, query.AccessExport) (func(io.Writer) error, error) {
@@ -173,7 +179,9 @@ func fakeQuestions(n *atomic.Int64) queryapi.Questions {
 		Resolve:        fakeQuestion[query.Resolve, query.ResolveAnswer]{n},
 		Access:         fakeQuestion[query.Accesses, query.AccessesAnswer]{n},
 		Export:         fakeExport{n},
-		Live:           fakeLive{n},
-		AccessExport:   fakeEverything{n},
+
+		ExportSearch: fakeExportOf[query.SearchEvents]{n}, ExportAnalytics: fakeExportOf[query.Analytics]{n},
+		Live:         fakeLive{n},
+		AccessExport: fakeEverything{n},
 	}
 }

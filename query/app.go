@@ -38,5 +38,8 @@ type App struct {
 	Access  AccessHandler  // who looked at a customer
 	Export  ExportHandler  // rows of the above, streamed
 
+	ExportSearch    ExportSearchHandler    // every hit of a search
+	ExportAnalytics ExportAnalyticsHandler // counts over time, as rows
+
 	AccessExport AccessExportHandler // everything that is held about one customer
 }

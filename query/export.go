@@ -237,14 +237,17 @@ func (h ExportHandler) events(ctx context.Context, q Export) iter.Seq2[Row, erro
 		}
 		hits, err := h.p.Search.Hits(ctx, asked)
 		return pointers(hits), err
-	}, func(s *SearchHit) (Row, error) {
-		e := h.p.hit(q.By, scored{SearchHit: *s}, nil)
-		return Row{
-			e.Customer, int64(e.Seq), e.Type, e.OccurredAt, e.RecordedAt, e.Actor.ID, string(e.Actor.Role), e.DeviceID, e.DeviceType, e.DeviceFamily,
-			e.TitleID, e.TitleName, e.Series, e.Studio, e.Plan, e.Country, e.LicenseID, e.Code, e.Case, e.Trigger, e.Basis, int64(e.PolicyVersion),
-			e.DecisionID, e.Position,
-		}, nil
-	})
+	}, func(s *SearchHit) (Row, error) { return h.p.eventRow(q.By, scored{SearchHit: *s}), nil })
+}
+
+// eventRow is a hit in the order of eventColumns, as the caller may see it.
+func (p *Ports) eventRow(by Caller, hit scored) Row {
+	e := p.hit(by, hit, nil)
+	return Row{
+		e.Customer, int64(e.Seq), e.Type, e.OccurredAt, e.RecordedAt, e.Actor.ID, string(e.Actor.Role), e.DeviceID, e.DeviceType, e.DeviceFamily,
+		e.TitleID, e.TitleName, e.Series, e.Studio, e.Plan, e.Country, e.LicenseID, e.Code, e.Case, e.Trigger, e.Basis, int64(e.PolicyVersion),
+		e.DecisionID, e.Position,
+	}
 }
 
 // stateExport makes rows of customers' states, as of one moment.

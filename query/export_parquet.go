@@ -25,6 +25,8 @@ func columnType(column string) parquet.Node {
 		return parquet.Leaf(parquet.BooleanType)
 	case slices.Contains(momentColumns, column):
 		return parquet.Timestamp(parquet.Microsecond)
+	case column == "refusal_rate":
+		return parquet.Leaf(parquet.DoubleType)
 	case column == "decision":
 		return parquet.JSON()
 	}
@@ -34,11 +36,12 @@ func columnType(column string) parquet.Node {
 var (
 	numberColumns = []string{
 		"seq", "version", "used", "limit", "devices_used", "devices_limit", "policy_version", "renewals", "reissues", "uses", "uses_left", "active_licenses",
+		"value", "group_total", "previous", "group_previous", "decided",
 	}
 	truthColumns  = []string{"holds_slot", "blocked", "clock_suspect"}
 	momentColumns = []string{
 		"occurred_at", "recorded_at", "resets_at", "as_of", "registered_at", "removed_at", "last_contact", "issued_at", "renewed_at", "first_play",
-		"playable_until", "ended_at", "will_stop_at", "granted_at", "expires_at", "closed_at",
+		"playable_until", "ended_at", "will_stop_at", "granted_at", "expires_at", "closed_at", "from",
 	}
 )
 
@@ -97,6 +100,8 @@ func parquetValue(cell any) (parquet.Value, error) {
 			return parquet.NullValue(), nil
 		}
 		return parquet.ByteArrayValue(v), nil
+	case float64:
+		return parquet.DoubleValue(v), nil
 	case bool:
 		return parquet.BooleanValue(v), nil
 	case int64:

@@ -41,5 +41,6 @@ func New(p Ports) *App {
 		Projections: ProjectionsHandler{&p}, Parked: ParkedHandler{&p}, RetryParked: RetryParkedHandler{&p},
 		RetryAllParked: RetryAllParkedHandler{&p}, DropParked: DropParkedHandler{&p}, RebuildModel: RebuildModelHandler{&p}, Processes: ProcessesHandler{&p},
 		Resolve: ResolveHandler{&p}, Access: AccessHandler{&p}, Export: ExportHandler{&p},
+		ExportSearch: ExportSearchHandler{&p}, ExportAnalytics: ExportAnalyticsHandler{&p},
 	}
 }

@@ -25,6 +25,7 @@ type analyticsView struct {
 	Rate     string // refusal rate, with its change; only of refusals
 	RateWas  string
 	Rates    string // JSON of the rate over time
+	RateRows []rateRow
 	Before   string // the change against the range before
 	Exports  []exportLink
 	Filtered []chip
@@ -42,6 +43,13 @@ type groupRow struct {
 	Colour int // of the chart; -1: not drawn
 	Change string
 	Before []int64 // Values of the range before; nil: not asked for, or not drawn
+}
+
+// rateRow is what the chart of the rate is drawn from.
+type rateRow struct {
+	At               time.Time
+	Refused, Decided int64
+	Rate             string
 }
 
 // chart is what the browser draws.
@@ -149,11 +157,7 @@ func (v *visit) analytics() error {
 			return err
 		}
 	}
-	for _, format := range []string{"csv", "ndjson", "parquet"} {
-		q := clone(v.r.URL.Query())
-		q.Set("format", format)
-		view.Exports = append(view.Exports, exportLink{strings.ToUpper(format), "/analytics/export?" + q.Encode()})
-	}
+	view.Exports = exportLinks("/analytics/export", v.r.URL.Query())
 	for _, field := range filterFields() {
 		for _, value := range asked[field] {
 			view.Filtered = append(view.Filtered, chip{field, value, fieldWords(field) + ": " + valueWords(field, value), "/analytics?" + without(v.r.URL.Query(), field, value).Encode()})
@@ -297,6 +301,7 @@ func (v *visit) rate(view *analyticsView, asked url.Values) error {
 	for i := range c.Times {
 		refused := at(decided["denials"], i)
 		sum := refused + at(decided["downloads"], i) + at(decided["renewals"], i)
+		view.RateRows = append(view.RateRows, rateRow{view.Answer.Times[i], refused, sum, percent(refused, sum)})
 		if sum == 0 {
 			s.Values = append(s.Values, nil)
 		} else {
@@ -326,27 +331,8 @@ func changed(now, before int64) string {
 	return strings.Replace(fmt.Sprintf("%+.1f %%", d), "-", "−", 1)
 }
 
-// analyticsExport writes the numbers of the page, a row for each group and interval.
+// analyticsExport is the numbers of the page, a row for each group and interval.
 func (v *visit) analyticsExport() error {
 	form, asked := v.analyticsAsked()
-	answer, err := get[query.AnalyticsAnswer](v, path("/v1/analytics/", form.Metric), asked)
-	if err != nil {
-		return err
-	}
-	by := slices.DeleteFunc(slices.Clone(form.By), func(s string) bool { return s == "" })
-	table := query.Exported{Columns: append([]string{"metric", "measure", "from"}, append(by, "value")...)}
-	table.Rows = func(yield func(query.Row, error) bool) {
-		for _, g := range answer.Groups {
-			for i, n := range g.Values {
-				row := query.Row{answer.Metric, answer.Measure, answer.Times[i]}
-				for _, key := range g.Key {
-					row = append(row, orNil(key))
-				}
-				if !yield(append(row, n), nil) {
-					return
-				}
-			}
-		}
-	}
-	return v.export(table, form.Metric)
+	return v.export(path("/v1/exports/analytics/", form.Metric), asked)
 }

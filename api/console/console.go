@@ -66,6 +66,7 @@ func (c *Console) routes(g *web.Gateway) {
 		{"GET", "/find", (*visit).find},
 		{"GET", "/suggest", (*visit).suggest},
 		{"GET", "/customers/{customer}", (*visit).customer},
+		{"GET", "/customers/{customer}/timeline/export", (*visit).timelineExport},
 		{"GET", "/customers/{customer}/why", (*visit).why},
 		{"GET", "/customers/{customer}/decisions/{decision}", (*visit).decision},
 		{"GET", "/customers/{customer}/time", (*visit).moments},

@@ -222,7 +222,7 @@ type timelineView struct {
 	Types    []string
 	Older    string // link to the next page
 	Newest   string // link to the first page; empty: this is it
-	Export   string
+	Exports  []exportLink
 }
 
 type timelineFilter struct{ Type, Device, Title, Actor, From, To, Order string }
@@ -234,15 +234,14 @@ type eventView struct {
 	Tone     string
 }
 
-// timeline asks for a page of events by what the query says.
-func (v *visit) timeline(customer string, h *holdings) (timelineView, error) {
+// timelineAsked is what the address asks of the timeline: in the form's words, in the API's, and what stands in links.
+func (v *visit) timelineAsked() (f timelineFilter, asked, shown url.Values) {
 	q := v.r.URL.Query()
-	f := timelineFilter{
+	f = timelineFilter{
 		Type: q.Get("type"), Device: q.Get("device_id"), Title: strings.TrimSpace(q.Get("title_id")), Actor: strings.TrimSpace(q.Get("actor")),
 		From: q.Get("from"), To: q.Get("to"), Order: q.Get("order"),
 	}
-	asked := url.Values{"limit": {strconv.Itoa(timelinePage)}}
-	shown := url.Values{}
+	asked, shown = url.Values{}, url.Values{}
 	for name, value := range map[string]string{"type": f.Type, "device_id": f.Device, "title_id": f.Title, "actor": f.Actor, "order": f.Order} {
 		if value != "" {
 			asked.Set(name, value)
@@ -255,12 +254,22 @@ func (v *visit) timeline(customer string, h *holdings) (timelineView, error) {
 			shown.Set(name, value)
 		}
 	}
-	export := url.Values{"customer": {customer}}
-	for _, name := range []string{"type", "device_id", "title_id", "actor", "from", "to"} {
-		if asked.Has(name) {
-			export.Set(name, asked.Get(name))
-		}
-	}
+	return f, asked, shown
+}
+
+// timelineExport is every event that the timeline's filters let through, the oldest first, without personal words.
+func (v *visit) timelineExport() error {
+	_, asked, _ := v.timelineAsked()
+	asked.Del("order")
+	asked.Set("customer", v.r.PathValue("customer"))
+	return v.export("/v1/exports/timeline", asked)
+}
+
+// timeline asks for a page of events by what the query says.
+func (v *visit) timeline(customer string, h *holdings) (timelineView, error) {
+	q := v.r.URL.Query()
+	f, asked, shown := v.timelineAsked()
+	asked.Set("limit", strconv.Itoa(timelinePage))
 	for _, name := range []string{"cursor", "min_version"} {
 		if value := q.Get(name); value != "" {
 			asked.Set(name, value)
@@ -272,7 +281,7 @@ func (v *visit) timeline(customer string, h *holdings) (timelineView, error) {
 	}
 	view := timelineView{
 		Customer: customer, Filter: f, Filtered: len(shown) > 0, Devices: h.Devices, Types: domain.EventTypes(),
-		Events: eventViews(customer, answer.Events, h),
+		Events: eventViews(customer, answer.Events, h), Exports: exportLinks(path("/customers/", customer, "/timeline/export"), shown),
 	}
 	here := path("/customers/", customer)
 	if answer.NextCursor != "" {

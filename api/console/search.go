@@ -3,7 +3,7 @@ package console
 import (
 	"cmp"
 	"fmt"
-	"iter"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -15,7 +15,7 @@ import (
 )
 
 // Search: the whole question stands in the address, so that a page can be sent to a colleague. Facets are links that
-// add or take away one value. The export asks the same question page by page, so that it holds exactly what is shown.
+// add or take away one value. The export asks the API the same question, so that it holds exactly what is shown.
 
 type searchView struct {
 	Q, Sort   string
@@ -25,7 +25,6 @@ type searchView struct {
 	Facets    []facetView
 	Chips     []chip
 	Older     string
-	Export    url.Values
 	Exports   []exportLink
 	Customers bool
 	Carried   []chip // filters that the form keeps
@@ -144,11 +143,7 @@ func (v *visit) search() error {
 		older.Set("cursor", answer.NextCursor)
 		view.Older = "/search?" + older.Encode()
 	}
-	for _, format := range []string{"csv", "ndjson", "parquet"} {
-		to := clone(shown)
-		to.Set("format", format)
-		view.Exports = append(view.Exports, exportLink{strings.ToUpper(format), "/search/export?" + to.Encode()})
-	}
+	view.Exports = exportLinks("/search/export", shown)
 	return v.show("search", f, view)
 }
 
@@ -206,78 +201,41 @@ func (h hitView) Marked(field, plain string) []query.Part {
 	return []query.Part{{Text: plain}}
 }
 
-// searchExport writes every hit of the question, in the order of the page.
+// searchExport is every hit of the question, in the order of the page.
 func (v *visit) searchExport() error {
 	_, api := v.asked()
-	api.Set("limit", "200")
-	first, err := get[query.SearchEventsAnswer](v, "/v1/events/search", api)
-	if err != nil {
-		return err
-	}
-	table := query.Exported{
-		Columns: []string{
-			"recorded_at", "occurred_at", "type", "customer", "seq", "actor", "role", "device_id", "device_type", "device_family", "title_id", "title_name", "series", "studio",
-			"plan", "country", "license_id", "code", "case", "trigger", "basis", "policy_version", "decision_id", "position",
-		},
-		Rows: v.hitRows(api, first),
-	}
-	return v.export(table, "events")
-}
-
-func (v *visit) hitRows(api url.Values, page query.SearchEventsAnswer) iter.Seq2[query.Row, error] {
-	return func(yield func(query.Row, error) bool) {
-		for {
-			for _, h := range page.Hits {
-				row := query.Row{h.RecordedAt, h.OccurredAt, h.Type, h.Customer, int64(h.Seq), h.Actor.ID, string(h.Actor.Role)} //nolint:gosec // a seq
-				for _, text := range []string{
-					h.DeviceID, h.DeviceType, h.DeviceFamily, h.TitleID, h.TitleName, h.Series, h.Studio, h.Plan, h.Country, h.LicenseID, h.Code, h.Case, h.Trigger, h.Basis,
-				} {
-					row = append(row, orNil(text))
-				}
-				row = append(row, int64(h.PolicyVersion), orNil(h.DecisionID), h.Position)
-				if !yield(row, nil) {
-					return
-				}
-			}
-			if page.NextCursor == "" {
-				return
-			}
-			api.Set("cursor", page.NextCursor)
-			var err error
-			if page, err = get[query.SearchEventsAnswer](v, "/v1/events/search", api); err != nil {
-				yield(nil, err)
-				return
-			}
-		}
-	}
-}
-
-func orNil(text string) any {
-	if text == "" {
-		return nil
-	}
-	return text
+	return v.export("/v1/exports/search", api)
 }
 
 // exportPatience is how long whoever exports may take to take a part.
 const exportPatience = 30 * time.Second
 
-// export writes a table as a file. When it fails half-way, the connection is cut.
-func (v *visit) export(table query.Exported, name string) error {
-	write, kind, format := table.WriteCSV, "text/csv; charset=utf-8", "csv"
-	switch v.r.URL.Query().Get("format") {
-	case "ndjson":
-		write, kind, format = table.WriteNDJSON, "application/x-ndjson", "ndjson"
-	case "parquet":
-		write, kind, format = table.WriteParquet, "application/vnd.apache.parquet", "parquet"
+// export hands an export of the API on as it comes. When it ends half-way, the connection is cut.
+func (v *visit) export(path string, q url.Values) error {
+	q.Set("format", cmp.Or(v.r.URL.Query().Get("format"), "csv"))
+	response, err := v.send(v.console.o.Queries, request{method: http.MethodGet, path: path, query: q})
+	if err != nil {
+		return err
 	}
-	v.w.Header().Set("Content-Type", kind)
-	v.w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%q", "carryon-"+name+"."+format))
-	out := patient{v.w, http.NewResponseController(v.w)}
-	if _, err := write(out, nil); err != nil {
-		web.CutOff(v.r.Context(), fmt.Errorf("exporting %s: %w", name, err))
+	defer response.Body.Close()
+	for _, name := range []string{"Content-Type", "Content-Disposition"} {
+		v.w.Header().Set(name, response.Header.Get(name))
+	}
+	if _, err := io.Copy(patient{v.w, http.NewResponseController(v.w)}, response.Body); err != nil {
+		web.CutOff(v.r.Context(), fmt.Errorf("exporting %s: %w", path, err))
 	}
 	return nil
+}
+
+// exportLinks are a link for each format.
+func exportLinks(path string, q url.Values) []exportLink {
+	links := make([]exportLink, 0, 3)
+	for _, format := range []string{"csv", "ndjson", "parquet"} {
+		to := clone(q)
+		to.Set("format", format)
+		links = append(links, exportLink{strings.ToUpper(format), path + "?" + to.Encode()})
+	}
+	return links
 }
 
 // patient gives each write its own time.

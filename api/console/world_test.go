@@ -23,6 +23,7 @@ import (
 	"carryon/command"
 	"carryon/domain"
 	"carryon/infra/profile"
+	"carryon/query"
 )
 
 // world is the embedded profile as it is served, over a small history that was made through the real handlers.
@@ -128,6 +129,41 @@ func newWorldOf(t testing.TB, o worldOptions) *world {
 		}
 	})
 	return w
+}
+
+// caughtUp waits until every read model has reached the tails that stand now.
+func (w *world) caughtUp() {
+	w.t.Helper()
+	heads, err := w.system.Heads(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	operator := query.ListProjections{By: query.Caller{Actor: domain.Actor{ID: "test", Role: domain.RoleOperator}}}
+	behind := func() string {
+		answer, err := w.system.Queries().Projections.Handle(w.t.Context(), operator)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, p := range answer.Projections {
+			reached := map[int]uint64{}
+			for _, s := range p.Shards {
+				reached[s.Shard] = s.Applied
+			}
+			for shard, head := range heads {
+				if reached[shard] < head.Index {
+					return p.Name
+				}
+			}
+		}
+		return ""
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); behind() != ""; <-tick.C {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("the read model %s did not reach the tail", behind())
+		}
+	}
 }
 
 func (w *world) token(role domain.Role, customer string) string {

@@ -54,6 +54,9 @@ type Questions struct {
 	Export  Question[query.Export, query.Exported]
 	Live    Question[query.Live, query.LiveRun]
 
+	ExportSearch    Question[query.SearchEvents, query.Exported]
+	ExportAnalytics Question[query.Analytics, query.Exported]
+
 	AccessExport Question[query.AccessExport, func(io.Writer) error]
 }
 
@@ -65,6 +68,7 @@ func From(app *query.App) Questions {
 		SearchEvents: app.SearchEvents, Analytics: app.Analytics, Titles: app.Titles, DeviceTypes: app.DeviceTypes,
 		PolicyVersion: app.PolicyVersion, PolicyDiff: app.PolicyDiff, Projections: app.Projections, Parked: app.Parked,
 		RetryParked: app.RetryParked, RetryAllParked: app.RetryAllParked, DropParked: app.DropParked, RebuildModel: app.RebuildModel, Processes: app.Processes, Resolve: app.Resolve, Access: app.Access, Export: app.Export, Live: app.Live, AccessExport: app.AccessExport,
+		ExportSearch: app.ExportSearch, ExportAnalytics: app.ExportAnalytics,
 	}
 }
 

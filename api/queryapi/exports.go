@@ -33,11 +33,14 @@ type Table struct {
 }
 
 func (r routes) exports() {
-	spec := r.get("export", "/v1/exports/{table}", "events", "A whole table", "Every row, without personal words. Support exports single customers, which is recorded; an analyst gets pseudonyms, and neither timeline nor exceptions. Each table takes the filters that fit it.")
-	spec.Timeout, spec.Success, spec.Stream = r.o.ExportTimeout, "The rows. A connection that is cut means that some are missing.", []string{"text/csv", "application/x-ndjson", "application/vnd.apache.parquet"}
+	streams := func(s web.Spec) web.Spec {
+		s.Timeout, s.Success, s.Stream = r.o.ExportTimeout, "The rows. A connection that is cut means that some are missing.", []string{"text/csv", "application/x-ndjson", "application/vnd.apache.parquet"}
+		return s
+	}
+	spec := streams(r.get("export", "/v1/exports/{table}", "events", "A whole table", "Every row, without personal words. Support exports single customers, which is recorded; an analyst gets pseudonyms, and neither timeline nor exceptions. Each table takes the filters that fit it."))
 	web.Handle(r.api, spec, func(ctx context.Context, in *struct {
-		Table  string `path:"table" enum:"timeline,denials,events,customers,devices,licenses,exceptions" doc:"What"`
-		Format string `query:"format" enum:"csv,ndjson,parquet" doc:"csv (RFC 4180, with a line of names) without"`
+		Table string `path:"table" enum:"timeline,denials,events,customers,devices,licenses,exceptions" doc:"What"`
+		Formatted
 		Filters
 	}) (*Table, error) {
 		table, err := r.ask.Export.Handle(ctx, query.Export{By: by(ctx), Table: in.Table, Filter: in.filter()})
@@ -46,6 +49,37 @@ func (r routes) exports() {
 		}
 		return &Table{Body: func(c huma.Context) { r.export(ctx, c, table, in.Table, in.Format) }}, nil
 	})
+	spec = streams(r.get("export-search", "/v1/exports/search", "events", "Every hit of a search", "In the order of the search, with the same rights: an analyst gets pseudonyms, and of support every customer that is in it is recorded."))
+	web.Handle(r.api, spec, func(ctx context.Context, in *struct {
+		Formatted
+		Searching
+	}) (*Table, error) {
+		table, err := r.ask.ExportSearch.Handle(ctx, in.search(ctx))
+		if err != nil {
+			return nil, err
+		}
+		return &Table{Body: func(c huma.Context) { r.export(ctx, c, table, "search", in.Format) }}, nil
+	})
+	spec = streams(r.get("export-analytics", "/v1/exports/analytics/{metric}", "events", "Figures over time, as rows", "A row for each group and interval. With compare, previous is the count of the interval at the same place of the range before. Of refusals, refusal_rate is their part, from 0 to 1, of all that was decided in the interval, over all groups.", fresh...))
+	web.Handle(r.api, spec, func(ctx context.Context, in *struct {
+		Formatted
+		Counting
+	}) (*Table, error) {
+		q, err := r.count(ctx, &in.Counting)
+		if err != nil {
+			return nil, err
+		}
+		table, err := r.ask.ExportAnalytics.Handle(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		return &Table{Body: func(c huma.Context) { r.export(ctx, c, table, in.Metric, in.Format) }}, nil
+	})
+}
+
+// Formatted says how rows are written.
+type Formatted struct {
+	Format string `query:"format" enum:"csv,ndjson,parquet" doc:"csv (RFC 4180, with a line of names) without"`
 }
 
 // Everything is an access export on its way out.

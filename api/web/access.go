@@ -66,6 +66,8 @@ func access() []AccessRow {
 		{"POST", "/v1/projections/{name}/rebuild", "operator"},
 		{"POST", "/v1/pseudonyms/{pseudonym}/resolve", "analyst operator"},
 		{"GET", "/v1/exports/{table}", "support analyst operator"},
+		{"GET", "/v1/exports/search", "support analyst operator"},
+		{"GET", "/v1/exports/analytics/{metric}", "support analyst operator"},
 	}
 }
 
