@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"carryon/domain"
@@ -195,6 +196,15 @@ func (w *Writer) wait(p *pending) {
 	}
 }
 
+// Waiting is how many submissions have no answer yet, in all shards.
+func (w *Writer) Waiting() int {
+	var n int64
+	for _, r := range w.shards {
+		n += r.unanswered.Load()
+	}
+	return int(n)
+}
+
 // ShardStatus is where a shard stands.
 type ShardStatus struct {
 	Shard         int
@@ -254,6 +264,8 @@ type runner struct {
 	ready     chan struct{} // closed when the log is known, or is known to be unfit
 	unfit     error         // set before ready is closed
 	over      chan struct{} // closed when the loop has ended
+
+	unanswered atomic.Int64 // of the core, for others to see
 }
 
 // message is a submission, or something else to be told to the shard.
@@ -312,6 +324,7 @@ func (r *runner) loop() {
 		}
 		clear(tasks)
 		r.core.figures.gauges(r.core)
+		r.unanswered.Store(int64(r.core.unanswered))
 		if !ready && (r.core.opened || r.core.ended != nil) {
 			if ready = true; r.core.ended != nil {
 				r.unfit = r.core.endedError()

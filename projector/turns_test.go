@@ -36,8 +36,21 @@ func (s slowly) Apply(ctx context.Context, tx *readmodel.Tx, events []*domain.Ev
 
 func TestConsumersTakeTurns(t *testing.T) {
 	t.Parallel()
+	for _, c := range []struct {
+		name string
+		busy bool
+		most int64
+	}{{"while commands queue", true, 1}, {"otherwise", false, 2}} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			consumersTakeTurns(t, projector.NewTurns(2, 1, func() bool { return c.busy }), c.most)
+		})
+	}
+}
+
+func consumersTakeTurns(t *testing.T, turns *projector.Turns, atOnce int64) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		turns := projector.NewTurns(1)
 		var now, most atomic.Int64
 		fixtures := make([]*fixture, 3)
 		for i := range fixtures {
@@ -56,8 +69,8 @@ func TestConsumersTakeTurns(t *testing.T) {
 				}
 			}
 		})
-		if most.Load() != 1 {
-			t.Errorf("%d applied at the same time", most.Load())
+		if most.Load() != atOnce {
+			t.Errorf("%d applied at the same time, not %d", most.Load(), atOnce)
 		}
 	})
 }
@@ -65,7 +78,7 @@ func TestConsumersTakeTurns(t *testing.T) {
 func TestAModelThatHangsHoldsNoOtherForLong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		turns := projector.NewTurns(1)
+		turns := projector.NewTurns(1, 1, func() bool { return false })
 		var now, most atomic.Int64
 		hang := make(chan struct{})
 		hanging := newFixture(projector.Config{Turns: turns}, slowly{now: &now, most: &most, hang: hang}, nil)
@@ -95,4 +108,47 @@ func together(t *testing.T, fixtures []*fixture, do func()) {
 		return
 	}
 	_ = running(t, fixtures[0], func() { together(t, fixtures[1:], do) })
+}
+
+// noting writes down who applies.
+type noting struct {
+	counting
+	name string
+	into chan<- string
+}
+
+func (n noting) Apply(ctx context.Context, tx *readmodel.Tx, events []*domain.Event) error {
+	n.into <- n.name
+	return n.counting.Apply(ctx, tx, events)
+}
+
+func TestWhoIsWaitedForGoesFirst(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := projector.NewTurns(1, 1, func() bool { return false })
+		var now, most atomic.Int64
+		hang, applied := make(chan struct{}), make(chan string, 2)
+		holder := newFixture(projector.Config{Turns: turns}, slowly{now: &now, most: &most, hang: hang}, nil)
+		early := newFixture(projector.Config{Turns: turns}, noting{name: "early", into: applied}, nil)
+		awaited := newFixture(projector.Config{Turns: turns}, noting{name: "awaited", into: applied}, nil)
+		together(t, []*fixture{holder, early, awaited}, func() {
+			for _, f := range []*fixture{holder, early, awaited} {
+				f.Offer(f.journal.claim(1, "a"))
+				pass(time.Millisecond)
+			}
+			answer := make(chan error, 1)
+			go func() { answer <- awaited.WaitFor(t.Context(), domain.Position{Shard: 1, Index: 1}, "customer/a") }()
+			pass(10 * time.Millisecond)
+			close(hang)
+			if err := <-answer; err != nil {
+				t.Error(err)
+			}
+			if first := <-applied; first != "awaited" {
+				t.Errorf("%s went first", first)
+			}
+			if second := <-applied; second != "early" {
+				t.Errorf("then %s", second)
+			}
+		})
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"carryon/domain"
@@ -21,6 +22,7 @@ type Progress interface {
 type Waiter struct {
 	store Progress
 
+	waits   atomic.Int64  // that are under way
 	reading chan struct{} // holds a token while somebody reads the checkpoints
 
 	mu      sync.Mutex
@@ -49,6 +51,8 @@ func NewWaiter(store Progress) *Waiter {
 // the stream is parked at or before it, ErrHistoryDiffers (wrapped) when a consumer in this process found that, and
 // the context's error when the context ends first.
 func (w *Waiter) WaitFor(ctx context.Context, pos domain.Position, stream domain.StreamID) error {
+	w.waits.Add(1)
+	defer w.waits.Add(-1)
 	isBefore := func(p Parked) bool { return p.Position.Index <= pos.Index }
 	err := w.parked(ctx, stream, isBefore)
 	for poll := pollMin; err == nil; poll = min(poll*3/2, pollMax) {
@@ -72,6 +76,8 @@ func (w *Waiter) WaitFor(ctx context.Context, pos domain.Position, stream domain
 func (w *Waiter) WaitForVersion(ctx context.Context, stream domain.StreamID, version uint64,
 	current func(context.Context) (uint64, error),
 ) error {
+	w.waits.Add(1)
+	defer w.waits.Add(-1)
 	isBefore := func(p Parked) bool { return p.FirstSeq <= version }
 	for poll := pollMin; ; poll = min(poll*3/2, pollMax) {
 		w.mu.Lock()
@@ -92,6 +98,9 @@ func (w *Waiter) WaitForVersion(ctx context.Context, stream domain.StreamID, ver
 		}
 	}
 }
+
+// awaited tells whether somebody waits.
+func (w *Waiter) awaited() bool { return w.waits.Load() > 0 }
 
 // parked returns a *ParkedError when the stream is parked where it matters.
 func (w *Waiter) parked(ctx context.Context, stream domain.StreamID, matters func(Parked) bool) error {

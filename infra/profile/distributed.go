@@ -70,7 +70,7 @@ func (d *distributed) openModels(ctx context.Context, s *System) (err error) {
 	s.onClose(func(context.Context) error { return d.elastic.Close() })
 	s.access = d.postgres.AccessLog()
 	if s.has(command.RoleCommand) {
-		s.turns = projector.NewTurns(1) // commands come first
+		s.turns = s.commandsFirst()
 	}
 	s.shared = projector.NewShared(s.log, sharedBytes)
 	m := &models{metrics: projector.NewMetrics(s.registry)}

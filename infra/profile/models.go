@@ -95,10 +95,22 @@ func newModel[T projector.Tx, M projector.Store[T], O projector.Store[T]](s *Sys
 	return model
 }
 
+// manyWaiting commands for each processor are a queue: a pace that the process keeps up with has fewer.
+const manyWaiting = 16
+
+// commandsFirst leaves the commands of this process half of the processors while they queue, and the read models all of
+// them otherwise.
+func (s *System) commandsFirst() *projector.Turns {
+	processors := runtime.GOMAXPROCS(0)
+	return projector.NewTurns(processors, max(1, processors/2), func() bool {
+		return s.writer != nil && s.writer.Waiting() > manyWaiting*processors
+	})
+}
+
 // openModels opens the read models, each in files of its own.
 func (embedded) openModels(ctx context.Context, s *System) error {
 	dir := filepath.Join(s.config.Data, "read")
-	s.turns = projector.NewTurns(max(1, runtime.GOMAXPROCS(0)/2)) // commands come first
+	s.turns = s.commandsFirst()
 	s.shared = projector.NewShared(s.log, sharedBytes)
 	generations := map[string]readmodel.Generations{}
 	for _, name := range []string{"reference", "customers", "timeline", "denials", "analytics", "search"} {
