@@ -323,6 +323,13 @@ func (s *store) isShown(at domain.Position) bool {
 	return s.shown[at.Shard] >= at.Index
 }
 
+// forgetShown is for a retry, which writes documents behind the checkpoint: they are found only after a refresh, too.
+func (s *store) forgetShown(shard int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.shown, shard)
+}
+
 func (s *store) refresh(ctx context.Context) error {
 	var answer struct {
 		Shards struct {

@@ -146,6 +146,9 @@ func (t *tx) commit(ctx context.Context, to projector.Checkpoint) error {
 	if err := t.writeCheckpoint(ctx, to); err != nil {
 		return err
 	}
+	if len(t.gone) > 0 {
+		t.s.forgetShown(t.shard)
+	}
 	t.forgetReasons(ctx)
 	return nil
 }
