@@ -28,10 +28,14 @@ const (
 	ExitFail  = 1 // the command could not do its work
 	ExitUsage = 2 // flags, configuration or input are wrong
 	ExitFound = 3 // an audit or check found differences
+	ExitRows  = 4 // rows of a file are bad, so that nothing of it was taken
 )
 
 // ErrFound is wrapped by a command that did its work and found differences.
 var ErrFound = errors.New("differences found")
+
+// ErrBadRows is wrapped by an import that changed nothing because rows of the file are bad.
+var ErrBadRows = errors.New("bad rows")
 
 // errUsage marks errors of flags, configuration and input.
 var errUsage = errors.New("usage")
@@ -182,6 +186,9 @@ func Main(ctx context.Context, args []string, wiring Wiring, s Streams) int {
 	case errors.Is(err, ErrFound):
 		fmt.Fprintln(s.Err, "carryon:", err)
 		return ExitFound
+	case errors.Is(err, ErrBadRows):
+		fmt.Fprintln(s.Err, "carryon:", err)
+		return ExitRows
 	case errors.Is(err, errUsage), isOfInput(err):
 		fmt.Fprintln(s.Err, "carryon:", strings.TrimPrefix(err.Error(), errUsage.Error()+": "))
 		return ExitUsage

@@ -89,8 +89,10 @@ type CatalogueFiles interface {
 	Title(id string) (domain.Title, bool)
 	// Counts tells how many movies, series and episodes there are.
 	Counts() (movies, series, episodes int)
-	// Import replaces the catalogue, if at least one row is good.
+	// Import replaces the catalogue if every row is good, and else changes nothing: ErrBadRows.
 	Import(ctx context.Context, r io.Reader) (ImportReport, error)
+	// ImportGoodRows leaves bad rows out. It is ErrBadRows if there is no good one.
+	ImportGoodRows(ctx context.Context, r io.Reader) (ImportReport, error)
 }
 
 // ImportReport says what came of an import.
@@ -100,7 +102,7 @@ type ImportReport struct {
 	Bad      []BadRow
 }
 
-// BadRow is a row that was left out.
+// BadRow is a row that can't be taken.
 type BadRow struct {
 	Line   int
 	Reason string

@@ -434,6 +434,24 @@ func TestAnImportWithoutAGoodRowChangesNothing(t *testing.T) {
 	}
 }
 
+func TestAnImportWithABadRowChangesNothingUnlessItMayLeaveItOut(t *testing.T) {
+	t.Parallel()
+	s, err := catalogue.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s.Current().Version()
+	file := header + "x1,One,movie,,,,,,,,,,\nx2,,movie,,,,,,,,,,\n"
+	c, bad, err := s.Import(t.Context(), strings.NewReader(file))
+	if !errors.Is(err, catalogue.ErrBadRows) || c != nil || len(bad) != 1 || bad[0].Line != 3 || s.Current().Version() != before {
+		t.Fatalf("catalogue %v, bad rows %v, error %v, in force %s", c, bad, err, s.Current().Version())
+	}
+	c, bad, err = s.ImportGoodRows(t.Context(), strings.NewReader(file))
+	if err != nil || len(bad) != 1 || s.Current().Version() != c.Version() {
+		t.Fatalf("bad rows %v, error %v, in force %s", bad, err, s.Current().Version())
+	}
+}
+
 func TestAnImportThatIsInterruptedChangesNothing(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -141,7 +141,7 @@ func Read(raw []byte) (*Catalogue, []BadRow, error) {
 		}
 	}
 	if len(c.rows) == 0 {
-		return nil, bad, errors.New("there is no good row; nothing was imported")
+		return nil, bad, fmt.Errorf("there is no good row: %w", ErrBadRows)
 	}
 	return c, bad, nil
 }

@@ -112,9 +112,27 @@ func (s *Store) load(version string) (*Catalogue, error) {
 	return c, nil
 }
 
-// Import replaces the catalogue in one step, and reports the rows that were left out. A file that can't be read, or
-// without a good row, changes nothing. Past versions are kept. Another process takes it when it opens the folder again.
+// ErrBadRows: some rows of a file are bad, and so nothing was imported.
+var ErrBadRows = errors.New("nothing was imported")
+
+// Import replaces the catalogue in one step. A file that can't be read, or with a bad row, changes nothing: half a
+// catalogue would refuse what is licensed as unknown. Past versions are kept. Another process takes it when it opens the
+// folder again. ErrBadRows (wrapped) comes with the bad rows.
 func (s *Store) Import(ctx context.Context, r io.Reader) (*Catalogue, []BadRow, error) {
+	return s.replace(ctx, r, func(bad []BadRow) error {
+		if len(bad) > 0 {
+			return fmt.Errorf("%d rows are bad: %w", len(bad), ErrBadRows)
+		}
+		return nil
+	})
+}
+
+// ImportGoodRows is an Import that leaves bad rows out, and reports them. There must be a good one.
+func (s *Store) ImportGoodRows(ctx context.Context, r io.Reader) (*Catalogue, []BadRow, error) {
+	return s.replace(ctx, r, func([]BadRow) error { return nil })
+}
+
+func (s *Store) replace(ctx context.Context, r io.Reader, accept func([]BadRow) error) (*Catalogue, []BadRow, error) {
 	raw, err := io.ReadAll(io.LimitReader(r, MaxImportBytes+1))
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading the file: %w", err)
@@ -123,6 +141,9 @@ func (s *Store) Import(ctx context.Context, r io.Reader) (*Catalogue, []BadRow, 
 		return nil, nil, fmt.Errorf("the file is larger than %d MiB", MaxImportBytes>>20)
 	}
 	c, bad, err := Read(raw)
+	if err == nil {
+		err = accept(bad)
+	}
 	if err != nil {
 		return nil, bad, err
 	}

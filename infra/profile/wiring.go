@@ -3,6 +3,7 @@ package profile
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -130,12 +131,23 @@ func (f catalogueFiles) Pick(random *rand.Rand) domain.Title { return f.store.Ca
 func (f catalogueFiles) Next(id string) (domain.Title, bool)    { return f.store.Catalogue().Next(id) }
 func (f catalogueFiles) Counts() (movies, series, episodes int) { return f.store.Catalogue().Counts() }
 
-// Import replaces the catalogue.
+// Import replaces the catalogue by a file whose rows are all good.
 func (f catalogueFiles) Import(ctx context.Context, r io.Reader) (cli.ImportReport, error) {
-	c, bad, err := f.store.Import(ctx, r)
+	return imported(f.store.Import(ctx, r))
+}
+
+// ImportGoodRows replaces the catalogue by the good rows of a file.
+func (f catalogueFiles) ImportGoodRows(ctx context.Context, r io.Reader) (cli.ImportReport, error) {
+	return imported(f.store.ImportGoodRows(ctx, r))
+}
+
+func imported(c *catalogue.Catalogue, bad []catalogue.BadRow, err error) (cli.ImportReport, error) {
 	report := cli.ImportReport{Bad: make([]cli.BadRow, len(bad))}
 	for i, b := range bad {
 		report.Bad[i] = cli.BadRow{Line: b.Line, Reason: b.Reason}
+	}
+	if errors.Is(err, catalogue.ErrBadRows) {
+		err = fmt.Errorf("%w: %w", cli.ErrBadRows, err)
 	}
 	if err != nil {
 		return report, err
