@@ -83,6 +83,8 @@ type Bus interface {
 type Catalogue interface {
 	// Title looks a playable or a series up.
 	Title(id string) (domain.Title, bool)
+	// Studio tells whether there is a title of a studio.
+	Studio(name string) bool
 	// Version is a hash of the content.
 	Version() string
 }

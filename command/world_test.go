@@ -275,6 +275,10 @@ type catalogue struct{}
 
 func (catalogue) Version() string { return "catalogue-1" }
 
+func (catalogue) Studio(name string) bool {
+	return slices.ContainsFunc(titles, func(t domain.Title) bool { return t.Studio == name })
+}
+
 func (catalogue) Title(id string) (domain.Title, bool) {
 	if strings.HasPrefix(id, "film-") { // as many as a test wants
 		film := titles[0]

@@ -37,6 +37,8 @@ type Reference interface {
 	DeviceTypes(at time.Time) *DeviceTypes
 	// Title looks a playable or a series up in the catalogue.
 	Title(id string) (Title, bool)
+	// Studio tells whether the catalogue has a title of a studio.
+	Studio(name string) bool
 	// WithdrawnFrom tells from when a title is withdrawn in a country, if it is.
 	WithdrawnFrom(title, country string) (time.Time, bool)
 	// Versions names what the above answers come from; Policy, Plan and DeviceTypes are those in force at the moment.

@@ -2,6 +2,7 @@ package domain
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -51,7 +52,7 @@ func (c *Customer) checkException(m Moment, r ExceptionRequest) error {
 			return &FieldError{Field: "scope.id", Problem: "is another customer"}
 		}
 	case ScopeDevice, ScopeTitle, ScopeStudio, ScopeLicense:
-		if err := CheckID("scope.id", r.Scope.ID); err != nil {
+		if err := c.checkScope(m, r.Code, r.Scope); err != nil {
 			return err
 		}
 	default:
@@ -64,6 +65,51 @@ func (c *Customer) checkException(m Moment, r ExceptionRequest) error {
 		return &FieldError{Field: "expires_at", Problem: "has passed"}
 	}
 	return checkReason(r.Reason)
+}
+
+// ExceptionScopes are the kinds of scope that an exception for a code may have: of what a refusal with that code can be
+// about. A slot is no title's, and a download that is not there yet has no licence.
+func ExceptionScopes(code string) []string {
+	switch code {
+	case CodeDeviceLimitReached, CodeDeviceReplacementLimit:
+		return []string{ScopeCustomer, ScopeDevice}
+	case CodeMonthlyDownloadLimit:
+		return []string{ScopeCustomer, ScopeDevice, ScopeTitle, ScopeStudio}
+	}
+	return []string{ScopeCustomer, ScopeDevice, ScopeTitle, ScopeStudio, ScopeLicense}
+}
+
+// checkScope refuses a scope that nothing would ever fall into: somebody has mistyped it, and would tell the customer that
+// it is settled.
+func (c *Customer) checkScope(m Moment, code string, scope Scope) error {
+	if kinds := ExceptionScopes(code); !slices.Contains(kinds, scope.Kind) {
+		return &FieldError{Field: "scope.kind", Problem: "is " + scope.Kind + ", which " + code + " is never about; possible are " + strings.Join(kinds, ", ")}
+	}
+	if err := CheckID("scope.id", scope.ID); err != nil {
+		return err
+	}
+	switch scope.Kind {
+	case ScopeStudio:
+		if !m.Reference.Studio(scope.ID) {
+			return &FieldError{Field: "scope.id", Problem: "is no studio of the catalogue: GET /v1/titles tells the studio of each title"}
+		}
+	case ScopeTitle:
+		if t, known := m.Reference.Title(scope.ID); !known || !t.Playable() {
+			return &FieldError{Field: "scope.id", Problem: "is no movie or episode of the catalogue: find it with GET /v1/titles"}
+		}
+	case ScopeLicense:
+		if _, err := c.findLicense(m, scope.ID); err != nil {
+			return &FieldError{Field: "scope.id", Problem: "is no licence of this customer: see GET /v1/customers/{customer}/licenses"}
+		}
+	case ScopeDevice:
+		if code == CodeDeviceLimitReached || code == CodeDeviceReplacementLimit {
+			return nil // it is for a device that has no slot yet
+		}
+		if _, err := c.findDevice(m, scope.ID); err != nil {
+			return &FieldError{Field: "scope.id", Problem: "is no device of this customer: see GET /v1/customers/{customer}/devices"}
+		}
+	}
+	return nil
 }
 
 // WithdrawException ends an exception before its time. One that has ended stays as it is.

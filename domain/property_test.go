@@ -709,8 +709,16 @@ func (r *run) exception(t *rapid.T) {
 	if errors.Is(err, ErrConflict) {
 		return // as many are open as can be
 	}
-	if err != nil {
-		t.Fatal(err)
+	slot := ask.Code == CodeDeviceLimitReached || ask.Code == CodeDeviceReplacementLimit
+	absurd := slot && (ask.Scope.Kind == ScopeTitle || ask.Scope.Kind == ScopeStudio)
+	if ask.Scope.Kind == ScopeDevice && !slot {
+		absurd = !slices.ContainsFunc(r.books.Devices(r.world, r.now), func(d DeviceView) bool { return d.DeviceID == ask.Scope.ID })
+	}
+	if _, refused := errors.AsType[*FieldError](err); refused != absurd || !refused && err != nil {
+		t.Fatalf("an exception for %s of %+v: %v", ask.Code, ask.Scope, err)
+	}
+	if absurd {
+		return
 	}
 	x.id = ExceptionID(m.CommandID)
 	r.model.exceptions = append(r.model.exceptions, x)

@@ -42,6 +42,15 @@ func newWorld() *world {
 func (w *world) Policy(time.Time) *Policy           { return w.policy }
 func (w *world) DeviceTypes(time.Time) *DeviceTypes { return w.types }
 func (w *world) Title(id string) (Title, bool)      { t, ok := w.titles[id]; return t, ok }
+func (w *world) Studio(name string) bool {
+	for _, t := range w.titles {
+		if t.Studio == name {
+			return true
+		}
+	}
+	return false
+}
+
 func (w *world) Versions(time.Time) Versions {
 	return Versions{Policy: 1, DeviceTypes: 1, Catalogue: "test"}
 }

@@ -191,6 +191,9 @@ func (r *reference) DeviceTypes(at time.Time) *domain.DeviceTypes {
 // Title looks a playable or a series up in the catalogue.
 func (r *reference) Title(id string) (domain.Title, bool) { return r.catalogue.Title(id) }
 
+// Studio tells whether the catalogue has a title of a studio.
+func (r *reference) Studio(name string) bool { return r.catalogue.Studio(name) }
+
 // WithdrawnFrom tells from when a title is withdrawn in a country, if it is: itself, or with its series.
 func (r *reference) WithdrawnFrom(title, country string) (time.Time, bool) {
 	from, gone := r.withdrawn(title, country)

@@ -53,6 +53,8 @@ type Catalogue interface {
 	Version() string
 	// Title looks a playable or a series up.
 	Title(id string) (domain.Title, bool)
+	// Studio tells whether there is a title of a studio.
+	Studio(name string) bool
 	// Search answers titles by their name from place `from` on, at most limit, and the number of all.
 	Search(question string, from, limit int) ([]domain.Title, int)
 	// Episodes are the episodes of a series, in order; none for what is no series.

@@ -193,6 +193,7 @@ func TestAnExceptionIsNamedInTheAnswerAndCanBeWithdrawn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.customer("c-1")
+	w.acquire("c-1", "film-1", "dev-1")
 	for what, scope := range map[string]any{"an object": map[string]any{"kind": "device", "id": "dev-1"}, "in short": "device:dev-1", "the customer": "customer"} {
 		a := w.must(w.send(domain.RoleSupport, "", "POST", "/v1/customers/c-1/exceptions", map[string]any{
 			"code": "YEARLY_TITLE_LIMIT", "scope": scope, "uses": 1, "reason": "customer", "expires_at": time.Now().Add(time.Hour),
@@ -202,6 +203,12 @@ func TestAnExceptionIsNamedInTheAnswerAndCanBeWithdrawn(t *testing.T) {
 			t.Fatalf("scope %s: no exception_id: %s", what, a.Raw)
 		}
 		w.must(w.send(domain.RoleSupport, "", "DELETE", "/v1/customers/c-1/exceptions/"+id, map[string]any{"reason": "other"}))
+	}
+	for _, scope := range []string{"device:dev-9", "title:nope", "studio:nope", "license:lic_nope"} {
+		a := w.send(domain.RoleSupport, "", "POST", "/v1/customers/c-1/exceptions", map[string]any{"code": "YEARLY_TITLE_LIMIT", "scope": scope, "uses": 1, "reason": "customer"})
+		if p := a.Problem(t); a.Status != http.StatusUnprocessableEntity || !names(p, "body.scope.id") {
+			t.Errorf("scope %s: status %d: %s", scope, a.Status, a.Raw)
+		}
 	}
 	past := w.send(domain.RoleSupport, "", "POST", "/v1/customers/c-1/exceptions", map[string]any{
 		"code": "YEARLY_TITLE_LIMIT", "uses": 1, "reason": "customer", "expires_at": "2001-01-01T00:00:00Z",

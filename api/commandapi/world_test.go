@@ -172,6 +172,8 @@ type catalogue struct{}
 
 func (catalogue) Version() string { return "catalogue-1" }
 
+func (catalogue) Studio(name string) bool { return name == "house" }
+
 func (catalogue) Title(id string) (domain.Title, bool) {
 	if !strings.HasPrefix(id, "film-") && id != "t00042" {
 		return domain.Title{}, false

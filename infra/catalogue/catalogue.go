@@ -19,6 +19,7 @@ type Catalogue struct {
 	version  string
 	rows     []row // in the order of the file
 	byID     map[string]int
+	studios  map[string]bool
 	weights  []float64 // running sums, for drawing
 	movies   int
 	series   int
@@ -60,6 +61,9 @@ func (c *Catalogue) Title(id string) (domain.Title, bool) {
 	}
 	return c.episode(&c.rows[at], season, number), true
 }
+
+// Studio tells whether there is a title of a studio.
+func (c *Catalogue) Studio(name string) bool { return c.studios[name] }
 
 func (c *Catalogue) episode(r *row, season, number int) domain.Title {
 	t := r.title
@@ -176,6 +180,7 @@ func (c *Catalogue) add(r row) {
 		last = c.weights[n-1]
 	}
 	c.byID[r.title.ID] = len(c.rows)
+	c.studios[r.title.Studio] = true
 	c.rows = append(c.rows, r)
 	c.weights = append(c.weights, last+r.title.Weight)
 	if r.title.Kind == domain.KindMovie {

@@ -64,6 +64,11 @@ func TestEmbeddedCatalogueHoldsEveryTitleOfTheFile(t *testing.T) {
 	if counted != episodes {
 		t.Fatalf("%d episodes can be listed, %d are counted", counted, episodes)
 	}
+	for studio := range studios {
+		if !c.Studio(studio) || c.Studio(studio+"-nope") {
+			t.Errorf("studio %s is not known, or one that is none is", studio)
+		}
+	}
 	if len(studios) != 8 {
 		t.Fatalf("studios: %v", studios)
 	}

@@ -119,7 +119,7 @@ func Read(raw []byte) (*Catalogue, []BadRow, error) {
 		return nil, nil, err
 	}
 	sum, lines := sha256.Sum256(raw), bytes.Count(raw, []byte{'\n'})
-	c := &Catalogue{version: hex.EncodeToString(sum[:6]), byID: make(map[string]int, lines), rows: make([]row, 0, lines)}
+	c := &Catalogue{version: hex.EncodeToString(sum[:6]), byID: make(map[string]int, lines), studios: map[string]bool{}, rows: make([]row, 0, lines)}
 	var bad []BadRow
 	for {
 		var err error

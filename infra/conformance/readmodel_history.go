@@ -342,6 +342,9 @@ func (r *HistoryReference) DeviceTypes(time.Time) *domain.DeviceTypes { return r
 // Title looks up in the catalogue.
 func (r *HistoryReference) Title(id string) (domain.Title, bool) { return r.catalogue.Title(id) }
 
+// Studio tells whether the catalogue has a title of a studio.
+func (r *HistoryReference) Studio(name string) bool { return r.catalogue.Studio(name) }
+
 // WithdrawnFrom is as the title's stream has it.
 func (r *HistoryReference) WithdrawnFrom(title, country string) (time.Time, bool) {
 	if w := r.withdrawn[title]; w != nil {

@@ -150,6 +150,7 @@ type NoReference struct{}
 func (NoReference) Policy(time.Time) *domain.Policy           { return nil }
 func (NoReference) DeviceTypes(time.Time) *domain.DeviceTypes { return nil }
 func (NoReference) Title(string) (domain.Title, bool)         { return domain.Title{}, false }
+func (NoReference) Studio(string) bool                        { return false }
 func (NoReference) WithdrawnFrom(string, string) (time.Time, bool) {
 	return time.Time{}, false
 }

@@ -545,6 +545,8 @@ type catalogue struct{}
 
 func (catalogue) Version() string { return "catalogue-1" }
 
+func (catalogue) Studio(name string) bool { return name == "aurora" }
+
 func (catalogue) Title(id string) (domain.Title, bool) {
 	return domain.Title{
 		ID: id, Kind: domain.KindMovie, Name: "The Harbour", Studio: "aurora", Maturity: domain.MaturityTeen,
