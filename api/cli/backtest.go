@@ -15,8 +15,8 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"carryon/api/strictyaml"
 	"carryon/command"
-	"carryon/domain"
 )
 
 type backtestCommand struct {
@@ -35,7 +35,7 @@ type backtestCommand struct {
 func (backtestCommand) Help() string {
 	return `Every recorded grant and refusal is decided again on the customer's books as they were then, with the titles and withdrawals known then, under the given policy as if it had always been in force. What would have been decided otherwise is counted by rule, plan and studio. The books go on as they did: a grant that would have been refused still counts for what followed.
 
-The policy in force is a document to begin with: GET /v1/policies/default/versions/current.`
+The policy is JSON, or YAML in a file that ends in .yaml or .yml. The policy in force is a document to begin with: GET /v1/policies/default/versions/current.`
 }
 
 // Run runs the backtest.
@@ -44,7 +44,7 @@ func (b backtestCommand) Run(r *run) (err error) {
 	if err != nil {
 		return fmt.Errorf("%w: --policy: %w", errUsage, err)
 	}
-	policy, err := domain.ParsePolicy(document)
+	policy, err := strictyaml.ReadPolicy(b.Policy, document)
 	if err != nil {
 		return fmt.Errorf("%w: %s: %w", errUsage, b.Policy, err)
 	}

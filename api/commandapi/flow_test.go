@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goccy/go-yaml"
+
 	"carryon/api/commandapi"
 	"carryon/api/web"
 	"carryon/api/webtest"
@@ -294,6 +296,44 @@ func TestAWithdrawalAndAPolicyCanBeTriedFirst(t *testing.T) {
 	huge := `{"x":"` + strings.Repeat("a", 1<<20) + `"}`
 	if a := w.send(domain.RoleOperator, "", "PUT", "/v1/policies/default", huge); a.Status != http.StatusRequestEntityTooLarge {
 		t.Errorf("a policy above one MiB: status %d", a.Status)
+	}
+}
+
+func TestAPolicyMayBeYAMLAndItsMistakesAreNamedByTheirLines(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	put := func(document, kind string) *webtest.Answer {
+		return w.send(domain.RoleOperator, "", "PUT", "/v1/policies/default", document, "Content-Type", kind)
+	}
+	inYAML, err := yaml.JSONToYAML(domain.DefaultPolicy().JSON())
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := w.must(put(string(inYAML), "application/yaml; charset=utf-8"))
+	if o := outcome(t, a); o.PolicyVersion == 0 {
+		t.Errorf("published as version %d: %s", o.PolicyVersion, a.Raw)
+	}
+	for _, c := range []struct {
+		document, kind string
+		status         int
+		field, message string
+	}{
+		{string(inYAML), "application/json", http.StatusBadRequest, "body", ""},
+		{string(inYAML), "text/yaml", http.StatusUnsupportedMediaType, "header.Content-Type", "application/json or application/yaml"},
+		{"general: {}\ndefaults: {}\nplans:\n  ads: {version: 1, rnak: 2}\n", "application/yaml", http.StatusUnprocessableEntity, "body.plans.ads.rnak", "(line 4)"},
+		{"plans: {}\nplans: {}\n", "application/yaml", http.StatusBadRequest, "body.plans", "stands twice, first at line 1 (line 2)"},
+		{"a: &a [x, x]\nb: [*a, *a]\n", "application/yaml", http.StatusBadRequest, "body.a", "anchor"},
+		{"", "application/yaml", http.StatusBadRequest, "body", "is missing"},
+	} {
+		a := put(c.document, c.kind)
+		p := a.Problem(t)
+		if a.Status != c.status || len(p.Errors) == 0 || p.Errors[0].Field != c.field || !strings.Contains(p.Errors[0].Message, c.message) {
+			t.Errorf("%.40q as %s: status %d: %.500s", c.document, c.kind, a.Status, a.Raw)
+		}
+	}
+	a = w.send(domain.RoleDevice, "c-1", "POST", "/v1/customers/c-1/licenses", "title_id: x", "Content-Type", "application/yaml")
+	if a.Status != http.StatusUnsupportedMediaType {
+		t.Errorf("a command in YAML: status %d", a.Status)
 	}
 }
 

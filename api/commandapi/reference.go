@@ -82,9 +82,9 @@ func (r routes) reference() {
 		return done(r.do.WithdrawTitle(ctx, c))
 	})
 	web.Handle(r.api, web.Spec{
-		ID: "publish-policy", Method: http.MethodPut, Path: "/v1/policies/{policy}", Tag: "reference", Timeout: r.timeout, MaxBody: maxPolicy,
+		ID: "publish-policy", Method: http.MethodPut, Path: "/v1/policies/{policy}", Tag: "reference", Timeout: r.timeout, MaxBody: maxPolicy, YAML: true,
 		Problems: decided, Summary: "Publish a version of a policy document",
-		Description: "The body is the document itself, as GET /v1/policies/{policy}/versions/{version} shows it. It is checked as a whole and every mistake is named. Versions are 1, 2, 3…; none is ever changed: to undo one, publish the one before it again. With dry_run=true nothing is recorded, and impact says who would be over a limit.",
+		Description: "The body is the document itself, as GET /v1/policies/{policy}/versions/{version} shows it, in JSON or as application/yaml. It is checked as a whole and every mistake is named. Versions are 1, 2, 3…; none is ever changed: to undo one, publish the one before it again. With dry_run=true nothing is recorded, and impact says who would be over a limit.",
 	}, func(ctx context.Context, in *struct {
 		Policy        string    `path:"policy" enum:"default,device-types" doc:"Which document" example:"default"`
 		EffectiveFrom time.Time `query:"effective_from" doc:"From when it is in force; absent: at once" example:"2026-12-01T00:00:00Z"`

@@ -150,7 +150,7 @@ func Settings() []Setting {
 			}
 			return within(time.Minute, 8760*time.Hour, func(c *Config) *time.Duration { return &c.AuditEvery })(c, v)
 		}},
-		{Key: "shadow-policy", Help: "file of a policy document that decides beside the one in force and changes nothing; empty: none", parse: text(func(c *Config) *string { return &c.ShadowPolicy })},
+		{Key: "shadow-policy", Help: "file of a policy document, JSON or (.yaml, .yml) YAML, that decides beside the one in force and changes nothing; empty: none", parse: text(func(c *Config) *string { return &c.ShadowPolicy })},
 		{Key: "testing", Default: "no", Help: "no or yes: this process may be told to do wrong on purpose, see clock-offset; never in production", parse: func(c *Config, v string) error { c.Testing = v == "yes"; return oneOf(v, "no", "yes") }},
 		{Key: "clock-offset", Default: "0s", Help: "-48h to 48h: by how much the clock of this process is wrong on purpose; refused without testing", parse: within(-48*time.Hour, 48*time.Hour, func(c *Config) *time.Duration { return &c.ClockOffset })},
 

@@ -18,6 +18,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humachi"
 
+	"carryon/api/strictyaml"
 	"carryon/domain"
 )
 
@@ -44,6 +45,7 @@ type Spec struct {
 	Problems    []Kind        // besides those that every such route has
 	Success     string        // what 200 means; empty: "OK"
 	Stream      []string      // media types of an answer that the handler writes itself
+	YAML        bool          // the body may also be YAML
 
 	queries map[string]bool // names of its query parameters
 }
@@ -108,7 +110,7 @@ func Handle[I, O any](a *API, s Spec, handler Handler[I, O]) {
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handler(ctx, in)
 		if err != nil {
-			p := s.Failure(err)
+			p := placed(ctx, s.Failure(err))
 			p.Instance = instance(RequestOf(ctx).ID)
 			note(ctx, p)
 			return nil, p
@@ -131,7 +133,13 @@ func (a *API) Routes() []Spec {
 }
 
 func (a *API) operation(s *Spec, row AccessRow) huma.Operation {
+	var body *huma.RequestBody
+	if s.YAML { // huma adds JSON
+		text := &huma.Schema{Type: "object", Description: "The same document in YAML, without anchors, aliases, merge keys and tags"}
+		body = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{strictyaml.MediaType: {Schema: text}}}
+	}
 	op := huma.Operation{
+		RequestBody: body,
 		OperationID: s.ID, Method: s.Method, Path: s.Path, Tags: []string{s.Tag}, Summary: s.Summary,
 		Description:      strings.TrimSpace(s.Description + "\n\n" + s.whoMay(row) + fmt.Sprintf(" Deadline: %s.", s.Timeout)),
 		MaxBodyBytes:     -1, // read has read it
@@ -271,6 +279,7 @@ func (a *API) read(ctx huma.Context, next func(huma.Context)) {
 	op := ctx.Operation()
 	s, _ := op.Metadata["spec"].(*Spec)
 	r, w := humachi.Unwrap(ctx)
+	var written *strictyaml.Document // nil: the body is JSON, or there is none
 	query, p := checkQuery(op, r.URL)
 	if p == nil {
 		p = checkHeaders(op, r.Header)
@@ -279,41 +288,87 @@ func (a *API) read(ctx huma.Context, next func(huma.Context)) {
 		u := *r.URL
 		u.RawQuery = query
 		r.URL = &u
-		p = a.readBody(w, r, op, s)
+		written, p = a.readBody(w, r, op, s)
 	}
 	if p != nil {
 		a.refuse(ctx, p)
 		return
 	}
-	within, cancel := context.WithTimeout(ctx.Context(), s.Timeout)
+	within, cancel := context.WithTimeout(context.WithValue(ctx.Context(), writtenKey{}, written), s.Timeout)
 	defer cancel()
 	next(huma.WithContext(ctx, within))
 }
 
-func (a *API) readBody(w http.ResponseWriter, r *http.Request, op *huma.Operation, s *Spec) *Problem {
+func (a *API) readBody(w http.ResponseWriter, r *http.Request, op *huma.Operation, s *Spec) (written *strictyaml.Document, p *Problem) {
 	if op.RequestBody == nil {
-		return nil
+		return nil, nil
 	}
-	body, p := readBody(w, r, s.MaxBody, a.gateway.patience)
+	body, p := readBody(w, r, s, a.gateway.patience)
 	if p != nil {
-		return p
+		return nil, p
+	}
+	if len(body) == 0 {
+		r.Body = http.NoBody
+		if op.RequestBody.Required {
+			return nil, Field(Malformed, "body", "is missing")
+		}
+		return nil, nil
+	}
+	if s.YAML && isYAML(r.Header) {
+		if written, p = fromYAML(body); p != nil {
+			return nil, p
+		}
+		body = written.JSON
+		r.Header.Set("Content-Type", "application/json") // as it is from here on
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	if len(body) == 0 {
-		if op.RequestBody.Required {
-			return Field(Malformed, "body", "is missing")
-		}
-		return nil
-	}
 	document, p := parseJSON(body)
 	if p != nil {
-		return p
+		return nil, p
 	}
 	media := op.RequestBody.Content["application/json"]
 	if media == nil || media.Schema == nil {
-		return nil
+		return written, nil
 	}
-	return checkBody(a.huma.OpenAPI().Components.Schemas, media.Schema, document)
+	return written, checkBody(a.huma.OpenAPI().Components.Schemas, media.Schema, document)
+}
+
+// writtenKey is where a context keeps the YAML that a body was.
+type writtenKey struct{}
+
+// fromYAML makes JSON of a body in YAML.
+func fromYAML(body []byte) (*strictyaml.Document, *Problem) {
+	d, err := strictyaml.Read(body)
+	mistakes, ok := errors.AsType[domain.DocumentErrors](err)
+	switch {
+	case err == nil:
+		return d, nil
+	case !ok:
+		return nil, Field(Malformed, "body", "is not YAML").Because(err)
+	}
+	p := New(Malformed, "")
+	for _, m := range mistakes {
+		field := "body"
+		if m.Field != "document" {
+			field += "." + m.Field
+		}
+		p.add(field, "%s", m.Problem)
+	}
+	return nil, p
+}
+
+// placed adds to what is wrong with a body in YAML in which line it stands.
+func placed(ctx context.Context, p *Problem) *Problem {
+	d, _ := ctx.Value(writtenKey{}).(*strictyaml.Document)
+	if d == nil {
+		return p
+	}
+	for i := range p.Errors {
+		if field, ok := strings.CutPrefix(p.Errors[i].Field, "body."); ok {
+			p.Errors[i].Message += d.Place(field)
+		}
+	}
+	return p
 }
 
 // refuse answers with a problem before huma has read the request.

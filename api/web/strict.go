@@ -17,6 +17,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/validation"
+
+	"carryon/api/strictyaml"
 )
 
 // A request says what it means or is refused: what would be overlooked, guessed or read twice in two ways is a problem
@@ -26,7 +28,8 @@ import (
 const maxDepth = 32 // of nested JSON
 
 // readBody reads a body of at most that many bytes, and checks its form.
-func readBody(w http.ResponseWriter, r *http.Request, most int64, patience time.Duration) ([]byte, *Problem) {
+func readBody(w http.ResponseWriter, r *http.Request, s *Spec, patience time.Duration) ([]byte, *Problem) {
+	most := s.MaxBody
 	if r.ContentLength > most {
 		return nil, tooLarge(most)
 	}
@@ -47,7 +50,11 @@ func readBody(w http.ResponseWriter, r *http.Request, most int64, patience time.
 	case len(body) == 0:
 		return nil, nil
 	}
-	if p := checkMediaType(r.Header); p != nil {
+	wanted := []string{"application/json"}
+	if s.YAML {
+		wanted = append(wanted, strictyaml.MediaType)
+	}
+	if p := checkMediaType(r.Header, wanted); p != nil {
 		return nil, p
 	}
 	if !utf8.Valid(body) {
@@ -60,15 +67,20 @@ func tooLarge(most int64) *Problem {
 	return Field(TooLarge, "body", "is larger than %d bytes", most).header("Connection", "close")
 }
 
-func checkMediaType(h http.Header) *Problem {
-	given := h.Get("Content-Type")
+func isYAML(h http.Header) bool {
+	kind, _, err := mime.ParseMediaType(h.Get("Content-Type"))
+	return err == nil && kind == strictyaml.MediaType
+}
+
+func checkMediaType(h http.Header, wanted []string) *Problem {
+	given, kinds := h.Get("Content-Type"), strings.Join(wanted, " or ")
 	kind, parameters, err := mime.ParseMediaType(given)
 	charset := parameters["charset"]
 	switch {
 	case given == "":
-		return Field(UnsupportedMediaType, "header.Content-Type", "is missing; application/json is wanted")
-	case err != nil || kind != "application/json" || charset != "" && !strings.EqualFold(charset, "utf-8"):
-		return Field(UnsupportedMediaType, "header.Content-Type", "is %q; application/json is wanted", clip(given))
+		return Field(UnsupportedMediaType, "header.Content-Type", "is missing; %s is wanted", kinds)
+	case err != nil || !slices.Contains(wanted, kind) || charset != "" && !strings.EqualFold(charset, "utf-8"):
+		return Field(UnsupportedMediaType, "header.Content-Type", "is %q; %s is wanted", clip(given), kinds)
 	case h.Get("Content-Encoding") != "" && !strings.EqualFold(h.Get("Content-Encoding"), "identity"):
 		return Field(UnsupportedMediaType, "header.Content-Encoding", "is %q; bodies are read as they are", clip(h.Get("Content-Encoding")))
 	}

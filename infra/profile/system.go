@@ -18,6 +18,7 @@ import (
 
 	"carryon/api/cli"
 	"carryon/api/config"
+	"carryon/api/strictyaml"
 	"carryon/api/web"
 	"carryon/command"
 	"carryon/domain"
@@ -222,7 +223,7 @@ func openShadow(path string) (*command.Shadow, error) {
 	if err != nil {
 		return nil, fmt.Errorf("shadow-policy: %w", err)
 	}
-	policy, err := domain.ParsePolicy(document)
+	policy, err := strictyaml.ReadPolicy(path, document)
 	if err != nil {
 		return nil, fmt.Errorf("shadow-policy %s: %w", path, err)
 	}
