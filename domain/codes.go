@@ -44,6 +44,7 @@ const (
 	RuleDevices           = "max_download_devices"
 	RuleReplacements      = "device_replacements_per_30d"
 	RuleActivePerDevice   = "max_active_per_device"
+	RuleActivePerAccount  = "max_active_per_account"
 	RuleDownloadsPerMonth = "max_downloads_per_device_month"
 	RuleActivePerStudio   = "max_active_per_studio"
 	RuleDownloadsPerYear  = "max_downloads_per_title_year"

@@ -137,6 +137,7 @@ func (c *Customer) hearAcquire(m Moment, r AcquireRequest) (*acquireHearing, err
 	h.slot(h.device)
 	h.replacements(h.device)
 	h.activePerDevice()
+	h.activePerAccount()
 	h.downloadsPerMonth(h.device)
 	h.activePerStudio()
 	h.downloadsPerYear()

@@ -77,7 +77,8 @@ func (c *Customer) excessDevices(plan *Plan) []*device {
 
 func (c *Customer) excessLicenses(m Moment, plan *Plan) []*license {
 	now := instantOf(m.Now)
-	var excess []*license
+	ends := func(l *license) uint64 { return uint64(l.ending(m.Reference).at - 1) } // no end comes last
+	var excess, kept []*license
 	for _, d := range c.devices {
 		var active []*license
 		for _, l := range c.licenses {
@@ -92,10 +93,12 @@ func (c *Customer) excessLicenses(m Moment, plan *Plan) []*license {
 		case plan.MaxActivePerDevice != nil:
 			allowed = min(allowed, int(plan.MaxActivePerDevice.Max))
 		}
-		slices.SortStableFunc(active, func(a, b *license) int {
-			return cmp.Compare(uint64(a.ending(m.Reference).at-1), uint64(b.ending(m.Reference).at-1)) // no end comes last
-		})
-		excess = append(excess, active[:len(active)-allowed]...)
+		slices.SortStableFunc(active, func(a, b *license) int { return cmp.Compare(ends(a), ends(b)) })
+		excess, kept = append(excess, active[:len(active)-allowed]...), append(kept, active[len(active)-allowed:]...)
+	}
+	if plan.MaxActivePerAccount != nil {
+		slices.SortStableFunc(kept, func(a, b *license) int { return cmp.Compare(ends(a), ends(b)) })
+		excess = append(excess, kept[:max(0, len(kept)-int(plan.MaxActivePerAccount.Max))]...)
 	}
 	return excess
 }

@@ -89,6 +89,7 @@ func (c *Customer) hearRenew(m Moment, r RenewRequest) (*renewHearing, error) {
 	h.renewals(l)
 	if l.endedAt == 0 && l.ending(h.ref).passed(h.now) {
 		h.activePerDevice()
+		h.activePerAccount()
 		h.activePerStudio()
 	}
 	h.renewalsPerYear()

@@ -413,3 +413,35 @@ func TestIDsAreDerivedAndDiffer(t *testing.T) {
 		t.Errorf("ids changed: %s was %s; recorded ones can't", got, want)
 	}
 }
+
+func TestADeviceIsToldFromWhenItShowsWhatRemains(t *testing.T) {
+	t.Parallel()
+	w := newWorld()
+	w.movie("harbour", "aurora")
+	w.movie("short", "ember") // lives for seven days
+	w.plan(t, "standard", "DE")
+	w.granted(t, "phone", "harbour")
+	w.granted(t, "phone", "short")
+	shown := func() (from []time.Time) {
+		for _, v := range w.books.Licenses(w, w.now) {
+			if v.RemainingShownFrom == nil {
+				from = append(from, time.Time{})
+			} else {
+				from = append(from, *v.RemainingShownFrom)
+			}
+		}
+		return from
+	}
+	day := 24 * time.Hour
+	if got, want := shown(), []time.Time{w.now.Add(23 * day), w.now}; !slices.EqualFunc(got, want, time.Time.Equal) {
+		t.Errorf("remaining time is shown from %v, want %v", got, want)
+	}
+	w.policy.General.ShowRemainingFrom = 2 * 86400
+	if got, want := shown(), []time.Time{w.now.Add(28 * day), w.now.Add(5 * day)}; !slices.EqualFunc(got, want, time.Time.Equal) {
+		t.Errorf("with another policy it is shown from %v, want %v", got, want)
+	}
+	w.now = w.now.Add(8 * day)
+	if got := shown(); !got[1].IsZero() || got[0].IsZero() {
+		t.Errorf("a licence that has ended shows what remains of it: %v", got)
+	}
+}

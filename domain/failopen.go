@@ -82,9 +82,6 @@ func (f *FailOpen) Apply(e *Event) error {
 	return nil
 }
 
-// maxOpenGrants is how many grants of one customer may wait for the books at a time.
-const maxOpenGrants = 10
-
 // CodeFailClosed is the code of a grant that may not be made without the books: the answer is "come back later".
 const CodeFailClosed = "OVERLOADED"
 
@@ -149,12 +146,12 @@ func (f *FailOpen) openFor(device, title string, now instant) *openGrant {
 func (h *hearing) failMode(open int, again bool) {
 	r := h.look(RuleFailMode, CodeFailClosed, ScopeCustomer, h.c.id)
 	mode := h.rules.Choice(func(t *TitleRules) string { return t.FailMode }, FailClosedMode)
-	r.Used, r.Limit = h.number(int64(open)), h.number(maxOpenGrants)
+	r.Used, r.Limit = h.number(int64(open)), h.number(h.policy.maxOpenGrants())
 	switch {
 	case mode != FailOpenMode:
 		r.Detail = "without the customer's books nothing is granted"
 		h.refuse(r)
-	case open >= maxOpenGrants && !again:
+	case int64(open) >= h.policy.maxOpenGrants() && !again:
 		r.Detail = "too many grants wait for the customer's books"
 		h.refuse(r)
 	}

@@ -355,6 +355,7 @@ func (m *model) acquire(device, kind, title, maturity, country, quality string, 
 	}
 	m.slotRules(q)
 	m.activePerDevice(q)
+	m.activePerAccount(q)
 	m.monthRule(q)
 	m.activePerStudio(q)
 	m.yearRule(q)
@@ -434,6 +435,20 @@ func (m *model) activePerDevice(q *question) {
 		}
 	}
 	m.count(q, "max_active_per_device", "ACTIVE_DOWNLOAD_LIMIT", used, planLimit(q, func(p *Plan) *Limit { return p.MaxActivePerDevice }))
+}
+
+func (m *model) activePerAccount(q *question) {
+	limit := planLimit(q, func(p *Plan) *Limit { return p.MaxActivePerAccount })
+	if limit == nil {
+		return // not in the list
+	}
+	used := int64(0)
+	for _, l := range m.licenses {
+		if m.active(l, q.now) {
+			used++
+		}
+	}
+	m.count(q, "max_active_per_account", "ACTIVE_DOWNLOAD_LIMIT", used, limit)
 }
 
 func (m *model) activePerStudio(q *question) {
@@ -571,6 +586,7 @@ func (m *model) renew(l *mLicense, country string, now time.Time) (*question, mL
 	m.count(q, "max_renewals", "RENEWAL_LIMIT_REACHED", int64(l.renewals), field(q, func(t *TitleRules) *Limit { return t.MaxRenewals }))
 	if l.ended.IsZero() && reached(end, now) {
 		m.activePerDevice(q)
+		m.activePerAccount(q)
 		m.activePerStudio(q)
 	}
 	if m.renewalCounts(q) {
@@ -648,11 +664,9 @@ func (q *question) String() string {
 
 // use uses up the exceptions that a grant needed.
 func (m *model) use(q *question) {
-	for _, r := range q.rules {
-		for _, x := range m.exceptions {
-			if r.exception != nil && x.id == r.exception.id {
-				x.uses--
-			}
+	for _, x := range m.exceptions { // one use, also when two rules needed it
+		if slices.ContainsFunc(q.rules, func(r mRule) bool { return r.exception != nil && x.id == r.exception.id }) {
+			x.uses--
 		}
 	}
 }

@@ -347,7 +347,7 @@ var payloadWords = func() map[string]string {
 		RefusalCodes(), Qualities(), {
 			RuleMembership, RulePlan, RuleTitleKnown, RuleDownloadable, RuleWithdrawal, RuleRegion, RuleProfile, RuleDeviceType,
 			RuleDeviceBlocked, RulePlanQuality, RuleDeviceQuality, RuleDevices, RuleReplacements, RuleActivePerDevice,
-			RuleDownloadsPerMonth, RuleActivePerStudio, RuleDownloadsPerYear, RulePlaysPerPeriod, RuleReissues, RuleRevoked,
+			RuleActivePerAccount, RuleDownloadsPerMonth, RuleActivePerStudio, RuleDownloadsPerYear, RulePlaysPerPeriod, RuleReissues, RuleRevoked,
 			RuleReleased, RuleRenewableUntil, RuleMinRenewInterval, RuleMaxRenewals,
 			CommandAcquire, CommandRenew, CommandRegisterDevice, ScopeCustomer, ScopeDevice, ScopeTitle, ScopeStudio, ScopeLicense,
 			OutcomeGrant, OutcomeRefuse, RulePass, RuleWarn, RuleRefuse, RuleOverridden, TriggerUser, TriggerAuto, KindMovie, KindEpisode,

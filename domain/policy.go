@@ -1,6 +1,7 @@
 package domain
 
 import (
+	"cmp"
 	_ "embed"
 	"fmt"
 	"maps"
@@ -34,6 +35,7 @@ type Plan struct {
 	Qualities                  []string `json:"qualities,omitempty"`                      // that may be downloaded: standard, high, uhd; absent: all
 	MaxDownloadDevices         *Limit   `json:"max_download_devices,omitempty"`           // devices that hold a slot, at a time. 2
 	MaxActivePerDevice         *Limit   `json:"max_active_per_device,omitempty"`          // active licences on a device, at a time. 2
+	MaxActivePerAccount        *Limit   `json:"max_active_per_account,omitempty"`         // active licences of a customer, over all devices, at a time; absent: the rule is not looked at. P
 	MaxDownloadsPerDeviceMonth *Limit   `json:"max_downloads_per_device_month,omitempty"` // acquisitions on a device, per month_window. 2
 }
 
@@ -72,6 +74,8 @@ type General struct {
 	DowngradeEffect    string   `json:"downgrade_effect"`                      // keep: what is there stays; remove: what is over the new limits is released. P
 	PlayDrift          Span     `json:"play_drift"`                            // by how much a device's clock may be off before its time is not believed; 10m. R
 	PlayMemory         Span     `json:"play_memory"`                           // how long a play_id is remembered; 60d. R
+	ShowRemainingFrom  Span     `json:"show_remaining_from,omitempty"`         // how long before a licence's end a device shows what remains of it; 7d. P
+	MaxOpenGrants      int64    `json:"max_open_grants,omitempty"`             // of a customer that wait for the books at a time, 1 to 1000; 10. R
 	EndedLicenseMemory Span     `json:"ended_license_memory"`                  // how long after its end a licence stays in the books, up to 90d; 90d. R
 }
 
@@ -205,13 +209,29 @@ func readGeneral(o *object) General {
 		DowngradeEffect:    o.choice("downgrade_effect", DowngradeKeep, DowngradeRemove),
 		PlayDrift:          o.span("play_drift"),
 		PlayMemory:         o.span("play_memory"),
+		ShowRemainingFrom:  o.span("show_remaining_from"),
 		EndedLicenseMemory: o.spanUpTo("ended_license_memory", RememberEnded),
 	}
+	g.MaxOpenGrants, _ = o.number("max_open_grants", 1, 1000)
 	setSpan(&g.PlayDrift, 10*60)
 	setSpan(&g.PlayMemory, 60*86400)
 	setSpan(&g.EndedLicenseMemory, 90*86400)
 	return g
 }
+
+// Of documents that say nothing of it, and are recorded as such.
+const (
+	showRemainingFrom = 7 * 86400
+	maxOpenGrants     = 10
+)
+
+// showRemainingFrom is how long before the end of a licence a device shows what remains of it.
+func (p *Policy) showRemainingFrom() Seconds {
+	return cmp.Or(p.General.ShowRemainingFrom.Seconds(), showRemainingFrom)
+}
+
+// maxOpenGrants is how many grants of one customer may wait for the books at a time.
+func (p *Policy) maxOpenGrants() int64 { return cmp.Or(p.General.MaxOpenGrants, maxOpenGrants) }
 
 func readCalendar(o *object, field, kind string) Calendar {
 	c := Calendar{Kind: kind}
@@ -240,6 +260,7 @@ func readPlan(o *object) *Plan {
 		Downloads:                  true,
 		MaxDownloadDevices:         readLimit(o, "max_download_devices"),
 		MaxActivePerDevice:         readLimit(o, "max_active_per_device"),
+		MaxActivePerAccount:        readLimit(o, "max_active_per_account"),
 		MaxDownloadsPerDeviceMonth: readCount(o, "max_downloads_per_device_month"),
 		Qualities:                  o.qualities(),
 	}

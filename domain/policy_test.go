@@ -82,12 +82,13 @@ const fullPolicy = `{
   "general": {
     "month_window": {"kind": "rolling"}, "year_window": {"kind": "calendar", "time_zone": "America/Sao_Paulo"},
     "device_replacements_per_30d": 0, "slot_freed_on": "confirmation_or_expiry", "on_hold_effect": "revoke", "downgrade_effect": "remove",
-    "play_drift": "90s", "play_memory": "1y", "ended_license_memory": "1d"
+    "play_drift": "90s", "play_memory": "1y", "ended_license_memory": "1d", "show_remaining_from": "2d",
+    "max_open_grants": 3
   },
   "defaults": {"renew_over_limit": "allow"},
   "plans": {
     "p": {"version": 7, "rank": 3, "downloads": false, "qualities": ["uhd"], "max_download_devices": 1,
-      "max_active_per_device": {"max": 1000000}, "max_downloads_per_device_month": {"max": 5, "warn_at": 5}}
+      "max_active_per_device": {"max": 1000000}, "max_active_per_account": 30, "max_downloads_per_device_month": {"max": 5, "warn_at": 5}}
   },
   "studios": {
     "s": {"max_active_per_studio": 1, "max_downloads_per_title_year": 2, "max_plays_per_period": 3, "play_period": "1y", "max_renewals": 4,
@@ -111,12 +112,12 @@ func TestAFullDocumentIsReadFieldByField(t *testing.T) {
 			MonthWindow:        Calendar{Kind: WindowRolling},
 			YearWindow:         Calendar{Kind: WindowCalendar, TimeZone: "America/Sao_Paulo", location: p.General.YearWindow.location},
 			DeviceReplacements: limit(0), SlotFreedOn: SlotFreedOnConfirmation, OnHoldEffect: OnHoldRevoke, DowngradeEffect: DowngradeRemove,
-			PlayDrift: 90, PlayMemory: 365 * 86400, EndedLicenseMemory: 86400,
+			PlayDrift: 90, PlayMemory: 365 * 86400, EndedLicenseMemory: 86400, ShowRemainingFrom: 2 * 86400, MaxOpenGrants: 3,
 		},
 		Defaults: TitleRules{RenewOverLimit: RenewOverLimitAllow},
 		Plans: map[string]*Plan{"p": {
 			Version: 7, Rank: 3, Qualities: []string{"uhd"}, MaxDownloadDevices: limit(1), MaxActivePerDevice: limit(1_000_000),
-			MaxDownloadsPerDeviceMonth: &Limit{Max: 5, WarnAt: 5},
+			MaxActivePerAccount: limit(30), MaxDownloadsPerDeviceMonth: &Limit{Max: 5, WarnAt: 5},
 		}},
 		Studios: map[string]*TitleRules{"s": {
 			MaxActivePerStudio: limit(1), MaxDownloadsPerTitleYear: limit(2), MaxPlaysPerPeriod: limit(3), PlayPeriod: 365 * 86400,

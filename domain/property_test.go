@@ -163,6 +163,7 @@ func randomPolicy(t *rapid.T) *Policy {
 			Version: rank, Rank: rank, Downloads: true,
 			MaxDownloadDevices:         limits.Draw(t, name+" devices"),
 			MaxActivePerDevice:         limits.Draw(t, name+" active"),
+			MaxActivePerAccount:        limits.Draw(t, name+" account"),
 			MaxDownloadsPerDeviceMonth: limits.Draw(t, name+" month"),
 		}
 	}
@@ -644,6 +645,15 @@ func (r *run) planned(t *rapid.T, plan, country string) {
 	}
 	if want := had - int(most(limit)); removed != max(0, want) {
 		t.Fatalf("%d of %d devices were removed for a limit of %v", removed, had, limit)
+	}
+	stay := int64(0)
+	for _, l := range r.model.licenses {
+		if r.model.active(l, r.now) {
+			stay++
+		}
+	}
+	if allowed := most(r.policy.Plans[plan].MaxActivePerAccount); stay > allowed {
+		t.Fatalf("%d stay of the account, %d may", stay, allowed)
 	}
 	for _, d := range r.model.devices {
 		active := int64(0)

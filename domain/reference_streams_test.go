@@ -148,6 +148,10 @@ func TestFailOpenGrantsAreFewShortAndSettled(t *testing.T) {
 	if v := grant("phone", "north"); v.Decision.Outcome != OutcomeGrant {
 		t.Error("what is open is not given out again")
 	}
+	w.policy.General.MaxOpenGrants = maxOpenGrants + 1
+	if v, err := f.Grant(w.moment(), w.ask("one-too-many", "north")); err != nil || v.Decision.Outcome != OutcomeGrant || *v.Decision.Rules[0].Limit != maxOpenGrants+1 {
+		t.Errorf("the policy allows one more: %v, %s", err, explain(v.Decision))
+	}
 	restored, err := RestoreAggregate("failopen/c1", FoldVersion, marshalled(t, f))
 	if err != nil {
 		t.Fatal(err)

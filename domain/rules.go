@@ -1,18 +1,20 @@
 package domain
 
+import "slices"
+
 // The rules, in the order in which a decision looks at them. All of them are looked at, also after one has refused, so
 // that a decision shows everything that stands in the way; the first that refuses gives the refusal its code. A rule
 // whose subject is unknown, as a studio's limit for a title that does not exist, is not looked at.
 //
 //	acquire            membership, plan, device_blocked, device_type, title_known, downloadable, withdrawal, region,
 //	                   profile_maturity, plan_quality, device_quality, max_download_devices, device_replacements_per_30d,
-//	                   max_active_per_device, max_downloads_per_device_month, max_active_per_studio,
-//	                   max_downloads_per_title_year, max_plays_per_period
+//	                   max_active_per_device, max_active_per_account, max_downloads_per_device_month,
+//	                   max_active_per_studio, max_downloads_per_title_year, max_plays_per_period
 //	acquire again      membership to device_quality as above, max_reissues: a re-issue moves no counter
 //	renew              membership, plan, device_blocked, device_type, license_not_revoked, license_not_released,
 //	                   title_known, downloadable, withdrawal, region, renewable_until, min_renew_interval, max_renewals,
-//	                   max_active_per_device and max_active_per_studio (for a licence that has expired and takes its
-//	                   places anew), max_downloads_per_title_year (if a renewal counts), max_plays_per_period
+//	                   max_active_per_device, max_active_per_account and max_active_per_studio (for a licence that has
+//	                   expired and takes its places anew), max_downloads_per_title_year (if a renewal counts), max_plays_per_period
 //	register_device    membership, plan, device_blocked, device_type, max_download_devices,
 //	                   device_replacements_per_30d
 
@@ -71,7 +73,9 @@ func (h *hearing) refuse(r *RuleResult) {
 	if overridable(r.Code) {
 		if x := h.c.exceptionFor(r.Code, &h.subject, h.now); x != nil {
 			r.Outcome, r.Exception = RuleOverridden, x.id
-			h.needed = append(h.needed, x)
+			if !slices.Contains(h.needed, x) { // two limits with one code are lifted by one use
+				h.needed = append(h.needed, x)
+			}
 			return
 		}
 	}

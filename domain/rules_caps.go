@@ -54,6 +54,15 @@ func (h *hearing) activePerDevice() {
 	h.cap(RuleActivePerDevice, CodeActiveDownloadLimit, ScopeDevice, h.subject.DeviceID, limit, source)
 }
 
+// activePerAccount caps the active downloads of a customer. Unlike its neighbours it is looked at only where a plan has
+// it: a decision that was made before there was such a limit must come out again.
+func (h *hearing) activePerAccount() {
+	limit, source := h.planLimit(func(p *Plan) *Limit { return p.MaxActivePerAccount })
+	if limit != nil {
+		h.cap(RuleActivePerAccount, CodeActiveDownloadLimit, ScopeCustomer, h.c.id, limit, source)
+	}
+}
+
 // activePerStudio caps the active downloads of a studio's titles, over all devices.
 func (h *hearing) activePerStudio() {
 	if !h.known {
@@ -85,12 +94,15 @@ func (h *hearing) cap(rule, code, kind, id string, limit *Limit, source string) 
 	h.refuse(r)
 }
 
-// in tells whether the licence counts for a device or a studio.
+// in tells whether the licence counts for a device, a studio or the customer whose it is.
 func (l *license) in(kind, id string) bool {
-	if kind == ScopeDevice {
+	switch kind {
+	case ScopeDevice:
 		return l.subject.DeviceID == id
+	case ScopeStudio:
+		return l.subject.Studio == id
 	}
-	return l.subject.Studio == id
+	return true
 }
 
 func (c *Customer) countActive(kind, id string, ref Reference, now instant) int64 {

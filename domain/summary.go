@@ -13,6 +13,7 @@ func (c *Customer) Summary(ref Reference, now time.Time) Summary {
 	for _, d := range c.devices {
 		v.Counters = s.device(v.Counters, d)
 	}
+	v.Counters = s.account(v.Counters)
 	v.Counters = s.studios(v.Counters)
 	for _, t := range c.contents {
 		v.Counters = s.title(v.Counters, t)
@@ -67,6 +68,16 @@ func (s *summing) device(counters []Counter, d *device) []Counter {
 		}
 	}
 	return counters
+}
+
+// account counts over all devices, where the plan has a limit on that.
+func (s *summing) account(counters []Counter) []Counter {
+	n := Counter{Rule: RuleActivePerAccount, Code: CodeActiveDownloadLimit, Scope: Scope{ScopeCustomer, s.c.id}}
+	if s.plan(&n, func(p *Plan) *Limit { return p.MaxActivePerAccount }); n.Limit == nil {
+		return counters
+	}
+	s.active(&n)
+	return append(counters, n)
 }
 
 // studios are those that the customer holds something of, in the order of issue.

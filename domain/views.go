@@ -53,24 +53,26 @@ type (
 	// LicenseView is a licence. A remaining duration is absent when that part is unlimited, and 0 when it has run out.
 	LicenseView struct {
 		Subject
-		Status            string     `json:"status"` // active, expired, released, revoked
-		Basis             string     `json:"basis"`
-		Quality           string     `json:"quality,omitempty"`
-		SizeBytes         int64      `json:"size_bytes,omitempty"`
-		Terms             Terms      `json:"terms"`
-		IssuedAt          time.Time  `json:"issued_at"`
-		RenewedAt         *time.Time `json:"renewed_at,omitempty"`
-		Renewals          int        `json:"renewals"`
-		Reissues          int        `json:"reissues"`
-		FirstPlay         *time.Time `json:"first_play,omitempty"`     // of the playback life that is open
-		PlayableUntil     *time.Time `json:"playable_until,omitempty"` // by the books; absent: unlimited
-		LimitedBy         string     `json:"limited_by,omitempty"`
-		LicenseRemaining  *Seconds   `json:"license_duration_remaining,omitempty"`
-		PlaybackRemaining *Seconds   `json:"playback_duration_remaining,omitempty"`
-		EndedAt           *time.Time `json:"ended_at,omitempty"`
-		Cause             string     `json:"cause,omitempty"`        // of a release, or the reason code of a revocation
-		Removal           string     `json:"removal"`                // none, pending, confirmed
-		WillStopAt        *time.Time `json:"will_stop_at,omitempty"` // when the device stops at the latest, should it hear nothing
+		Status        string     `json:"status"` // active, expired, released, revoked
+		Basis         string     `json:"basis"`
+		Quality       string     `json:"quality,omitempty"`
+		SizeBytes     int64      `json:"size_bytes,omitempty"`
+		Terms         Terms      `json:"terms"`
+		IssuedAt      time.Time  `json:"issued_at"`
+		RenewedAt     *time.Time `json:"renewed_at,omitempty"`
+		Renewals      int        `json:"renewals"`
+		Reissues      int        `json:"reissues"`
+		FirstPlay     *time.Time `json:"first_play,omitempty"`     // of the playback life that is open
+		PlayableUntil *time.Time `json:"playable_until,omitempty"` // by the books; absent: unlimited
+		LimitedBy     string     `json:"limited_by,omitempty"`
+		// From when a device shows what remains of the licence; absent when it does not end, or has ended.
+		RemainingShownFrom *time.Time `json:"remaining_shown_from,omitempty"`
+		LicenseRemaining   *Seconds   `json:"license_duration_remaining,omitempty"`
+		PlaybackRemaining  *Seconds   `json:"playback_duration_remaining,omitempty"`
+		EndedAt            *time.Time `json:"ended_at,omitempty"`
+		Cause              string     `json:"cause,omitempty"`        // of a release, or the reason code of a revocation
+		Removal            string     `json:"removal"`                // none, pending, confirmed
+		WillStopAt         *time.Time `json:"will_stop_at,omitempty"` // when the device stops at the latest, should it hear nothing
 	}
 
 	// ExceptionView is something that support has allowed.
@@ -170,6 +172,9 @@ func (c *Customer) licenseView(l *license, ref Reference, now instant) LicenseVi
 		IssuedAt: l.issuedAt.time(), RenewedAt: l.renewedAt.pointer(), Renewals: l.renewals, Reissues: l.reissues,
 		FirstPlay: l.firstPlay.pointer(), PlayableUntil: end.at.pointer(), LimitedBy: end.by,
 		EndedAt: l.endedAt.pointer(), Cause: l.cause, Removal: l.removal,
+	}
+	if end.at != 0 && v.Status == StatusActive {
+		v.RemainingShownFrom = max(l.issuedAt, end.at.minus(ref.Policy(now.time()).showRemainingFrom())).pointer()
 	}
 	if l.endedAt != 0 {
 		v.PlayableUntil, v.LimitedBy = v.EndedAt, v.Status

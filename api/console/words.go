@@ -221,7 +221,7 @@ func ruleWords(rule string) string {
 		domain.RuleDownloadable: "Title may be downloaded", domain.RuleWithdrawal: "Title not withdrawn", domain.RuleRegion: "Available in this country",
 		domain.RuleProfile: "Profile’s maturity", domain.RuleDeviceType: "Device type", domain.RuleDeviceBlocked: "Device not blocked",
 		domain.RulePlanQuality: "Quality in the plan", domain.RuleDeviceQuality: "Quality on the device", domain.RuleDevices: "Download devices",
-		domain.RuleReplacements: "Devices replaced in 30 days", domain.RuleActivePerDevice: "Active downloads on the device",
+		domain.RuleReplacements: "Devices replaced in 30 days", domain.RuleActivePerDevice: "Active downloads on the device", domain.RuleActivePerAccount: "Active downloads of the account",
 		domain.RuleDownloadsPerMonth: "Downloads on the device this month", domain.RuleActivePerStudio: "Active downloads of the studio",
 		domain.RuleDownloadsPerYear: "Downloads of the title in a year", domain.RulePlaysPerPeriod: "Plays of the title",
 		domain.RuleReissues: "Licence given again", domain.RuleRevoked: "Licence not revoked", domain.RuleReleased: "Licence not given back",
