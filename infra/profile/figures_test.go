@@ -55,15 +55,15 @@ func openFigure(b *testing.B, dir string) *System {
 
 func openFigureAt(b *testing.B, dir string, clock command.Clock) *System {
 	b.Helper()
-	c, err := config.Load(config.Sources{Flags: map[string]string{"data": dir, "listen": "127.0.0.1:0"}})
-	if err != nil {
-		b.Fatal(err)
-	}
-	s, err := OpenEmbedded(b.Context(), c, cli.OpenOptions{Clock: clock})
+	s, err := OpenEmbedded(b.Context(), must(loadConfig(dir)), cli.OpenOptions{Clock: clock})
 	if err != nil {
 		b.Fatal(err)
 	}
 	return s
+}
+
+func loadConfig(dir string) (*config.Config, error) {
+	return config.Load(config.Sources{Flags: map[string]string{"data": dir, "listen": "127.0.0.1:0"}})
 }
 
 func closeFigure(b *testing.B, s *System) {
@@ -627,16 +627,7 @@ func BenchmarkFigureBacklog(b *testing.B) {
 	if dir == "" {
 		dir = b.TempDir()
 	}
-	want := int64(envInt("FIGURE_BACKLOG", 1_000_000))
-	s := openFigure(b, dir)
-	events := countEvents(b, s)
-	if events < want {
-		for round := 0; events < want; round++ { // new customers each time: who acquires on and on is refused in the end
-			newCrowd(b, s, fmt.Sprintf("b%d-%d-", time.Now().Unix(), round), 20_000).flatOut(b, figureCallers, 8*time.Second)
-			events = countEvents(b, s)
-		}
-	}
-	closeFigure(b, s)
+	events := fillStore(b, dir, int64(envInt("FIGURE_BACKLOG", 1_000_000)))
 	names := []string{"reference", "customers", "timeline", "denials", "analytics", "search"}
 	for _, name := range names {
 		b.Run(name, func(b *testing.B) {

@@ -40,6 +40,7 @@ type System struct {
 	outside  outside
 	layout   layout
 
+	folding   command.Folding
 	log       eventStore
 	vault     command.Vault
 	keys      *keys.Ring
@@ -114,7 +115,7 @@ func (l layout) shardOf(stream domain.StreamID) int { return command.ShardOf(str
 
 // open wires everything that the roles need. Deciding and reading work at once; projectors run during CatchUp and Serve.
 func open(ctx context.Context, c *config.Config, o cli.OpenOptions, out outside) (_ *System, err error) {
-	s := &System{name: processName(), begun: time.Now(), version: version(), config: c, logger: o.Logger, clock: o.Clock, registry: prometheus.NewRegistry(), outside: out}
+	s := &System{name: processName(), begun: time.Now(), version: version(), config: c, logger: o.Logger, clock: o.Clock, registry: prometheus.NewRegistry(), outside: out, folding: command.DomainFolding()}
 	s.busy.recorded = &s.recorded
 	if s.clock == nil {
 		s.clock = s.wall
@@ -143,7 +144,7 @@ func open(ctx context.Context, c *config.Config, o cli.OpenOptions, out outside)
 	if err := s.openLive(); err != nil {
 		return nil, err
 	}
-	s.books = command.NewBooks(s.log, s.log, command.DomainFolding(), s.layout.customerShards)
+	s.books = command.NewBooks(s.log, s.log, s.folding, s.layout.customerShards)
 	if s.has(command.RoleCommand) && !o.OnlyReads {
 		if err := s.openCommands(ctx); err != nil {
 			return nil, err
@@ -172,15 +173,14 @@ func (s *System) openCommands(ctx context.Context) (err error) {
 		return err
 	}
 	s.onClose(func(context.Context) error { s.reference.Close(); return nil })
-	folding := command.DomainFolding()
 	if s.peers != nil {
-		folding.Record = command.RecordFor(s.peers)
+		s.folding.Record = command.RecordFor(s.peers)
 	}
 	s.writer, err = command.NewWriter(command.WriterConfig{
 		Name: s.name, Shards: s.layout.customerShards, QueuePerShard: s.config.ShardQueue, QueuePerStream: s.config.CustomerQueue,
 		CacheBytes: int(s.config.CacheBytes), SnapshotEvery: s.config.SnapshotEvery,
 	}, command.WriterPorts{
-		Log: s.log, Histories: s.log, Snapshots: s.log, Bus: s, Folding: folding, Reference: s.reference.Reference,
+		Log: s.log, Histories: s.log, Snapshots: s.log, Bus: s, Folding: s.folding, Reference: s.reference.Reference,
 		Clock: s.clock, Metrics: command.NewWriterMetrics(s.registry), Logger: s.logger,
 	})
 	if err != nil {

@@ -1,0 +1,404 @@
+package profile
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"carryon/api/cli"
+	"carryon/domain"
+	"carryon/infra/sqlite"
+	"carryon/infra/sqlite/readmodel"
+	"carryon/projector"
+	"carryon/query"
+)
+
+// fillStore makes a store of so many events, unless there is one already.
+func fillStore(b *testing.B, dir string, want int64) (events int64) {
+	b.Helper()
+	s := openFigure(b, dir)
+	defer closeFigure(b, s)
+	events = countEvents(b, s)
+	for round := 0; events < want; round++ { // new customers each time: who acquires on and on is refused in the end
+		newCrowd(b, s, fmt.Sprintf("b%d-%d-", time.Now().Unix(), round), 20_000).flatOut(b, figureCallers, 8*time.Second)
+		events = countEvents(b, s)
+	}
+	return events
+}
+
+// builds are the read models that are rebuilt, each with its own projection, from the log of a system.
+var builds = []struct {
+	name  string
+	build func(b *testing.B, s *System, dir string, workers int) (events uint64, filling time.Duration)
+	bulk  bool // its tables are plain, so that rows can be loaded into them
+}{
+	{"customers", building(projector.Customers{}, func(ctx context.Context, path string) (*readmodel.Customers, error) {
+		return readmodel.OpenCustomers(ctx, path, query.NewPseudonyms([]byte("k")))
+	}), true},
+	{"timeline", building(projector.Timeline{}, readmodel.OpenTimeline), true},
+	{"denials", building(projector.Denials{}, readmodel.OpenDenials), true},
+	{"analytics", building(projector.Analytics{}, readmodel.OpenAnalytics), true},
+	{"search", building(projector.Search{}, readmodel.OpenSearch), false},
+}
+
+// building rebuilds a model in a folder of its own, and answers how long the log took to be applied.
+func building[T projector.Tx, P projector.Projection[T], M projector.Store[T]](p P, open func(context.Context, string) (M, error)) func(*testing.B, *System, string, int) (uint64, time.Duration) {
+	return func(b *testing.B, s *System, dir string, workers int) (events uint64, filling time.Duration) {
+		b.Helper()
+		g, err := readmodel.GenerationsOf(dir, p.Name())
+		if err != nil {
+			b.Fatal(err)
+		}
+		m := projector.NewModel(projector.ModelConfig{Rebuild: projector.RebuildConfig{Workers: workers}}, projector.ModelPorts[T, M]{
+			Projection: p, Generations: g, Open: func(ctx context.Context, n int) (M, error) { return open(ctx, g.Path(n)) },
+			Log: s.log, Histories: s.log, Shards: s.layout.shards(), ShardOf: s.layout.shardOf, Clock: s.clock,
+		})
+		defer m.Close()
+		if err := m.Open(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		var mu sync.Mutex
+		begin := time.Now()
+		err = m.Rebuild(b.Context(), projector.RebuildOptions{Sample: 50}, func(st projector.RebuildStatus) {
+			mu.Lock()
+			defer mu.Unlock()
+			events = max(events, st.EventsDone)
+			if filling == 0 && st.State == projector.RebuildAuditing {
+				filling = time.Since(begin)
+			}
+		})
+		if err != nil || filling == 0 {
+			b.Fatalf("after %s: %v", filling, err)
+		}
+		return events, filling
+	}
+}
+
+// loadBulk writes the rows of a finished model into an empty file with the same tables and indices, from memory, and
+// answers how long that took: 16,384 rows a transaction, 64 a statement, with the durability that read models have.
+func loadBulk(b *testing.B, path string) (rows int, took time.Duration) {
+	b.Helper()
+	from, err := sql.Open("sqlite", "file:"+path+"?mode=ro")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer from.Close()
+	type table struct {
+		name string
+		rows [][]any
+	}
+	var tables []table
+	var schema []string
+	list := must(from.Query("SELECT name, type, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%' ORDER BY type DESC"))
+	for list.Next() {
+		var name, kind, text string
+		if err := list.Scan(&name, &kind, &text); err != nil {
+			b.Fatal(err)
+		}
+		schema = append(schema, text)
+		if kind == "table" {
+			tables = append(tables, table{name: name})
+		}
+	}
+	if err := errors.Join(list.Err(), list.Close()); err != nil {
+		b.Fatal(err)
+	}
+	for i := range tables {
+		read := must(from.Query("SELECT * FROM " + tables[i].name))
+		columns := must(read.Columns())
+		for read.Next() {
+			row, into := make([]any, len(columns)), make([]any, len(columns))
+			for j := range row {
+				into[j] = &row[j]
+			}
+			if err := read.Scan(into...); err != nil {
+				b.Fatal(err)
+			}
+			tables[i].rows = append(tables[i].rows, row)
+		}
+		if err := errors.Join(read.Err(), read.Close()); err != nil {
+			b.Fatal(err)
+		}
+	}
+	file, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "bulk.db"), sqlite.FileConfig{
+		ApplicationID: 0x42756c6b, Version: 1, Durability: sqlite.Normal, CacheBytes: 64 << 20,
+		Migrate: func(ctx context.Context, tx *sql.Tx, _ int) error {
+			_, err := tx.ExecContext(ctx, strings.Join(schema, ";\n"))
+			return err
+		},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer file.Close()
+	ctx := context.Background() // one that can end makes the driver watch each statement
+	begin := time.Now()
+	for i := range tables {
+		rows += len(tables[i].rows)
+		loadTable(ctx, b, file, tables[i].name, tables[i].rows)
+	}
+	return rows, time.Since(begin)
+}
+
+func loadTable(ctx context.Context, b *testing.B, file *sqlite.File, name string, rows [][]any) {
+	b.Helper()
+	const each, many = 64, 16_384
+	for len(rows) > 0 {
+		tx := must(file.Writer.BeginTx(ctx, nil))
+		one := "(?" + strings.Repeat(", ?", len(rows[0])-1) + ")"
+		insert := func(n int) *sql.Stmt {
+			return must(tx.PrepareContext(ctx, "INSERT INTO "+name+" VALUES "+one+strings.Repeat(", "+one, n-1)))
+		}
+		full, single := insert(each), insert(1)
+		for left := rows[:min(many, len(rows))]; len(left) > 0; {
+			statement, n := single, 1
+			if len(left) >= each {
+				statement, n = full, each
+			}
+			var args []any
+			for _, row := range left[:n] {
+				args = append(args, row...)
+			}
+			if _, err := statement.ExecContext(ctx, args...); err != nil {
+				b.Fatal(err)
+			}
+			left = left[n:]
+		}
+		if err := errors.Join(full.Close(), single.Close(), tx.Commit()); err != nil {
+			b.Fatal(err)
+		}
+		rows = rows[min(many, len(rows)):]
+	}
+}
+
+// BenchmarkFigureRebuild: a rebuild of each read model (FIGURE_REBUILD events, 100,000 by default) with one worker and
+// with two, against a bare scan of the log and a bare load of the rows that come of it; and an audit of everything.
+func BenchmarkFigureRebuild(b *testing.B) {
+	dir := b.TempDir()
+	events := fillStore(b, dir, int64(envInt("FIGURE_REBUILD", 100_000)))
+	s := openFigure(b, dir)
+	defer closeFigure(b, s)
+	begin := time.Now()
+	countEvents(b, s)
+	scan := float64(events) / time.Since(begin).Seconds()
+	b.Run("scan", func(b *testing.B) {
+		b.ReportMetric(float64(events), "events")
+		b.ReportMetric(scan, "events/s")
+		b.ReportMetric(0, "ns/op")
+	})
+	for _, m := range builds {
+		b.Run(m.name, func(b *testing.B) {
+			rates := [3]float64{}
+			var folder string
+			for workers := 1; workers <= 2; workers++ {
+				folder = b.TempDir()
+				done, took := m.build(b, s, folder, workers)
+				rates[workers] = float64(done) / took.Seconds()
+			}
+			if m.bulk {
+				finished := must(filepath.Glob(filepath.Join(folder, m.name+".*.db")))
+				rows, took := loadBulk(b, finished[len(finished)-1])
+				bulk := float64(events) / took.Seconds() // of the events that the rows come of
+				b.ReportMetric(max(rates[1], rates[2])/min(scan, bulk), "of-the-slower")
+				b.ReportMetric(float64(rows), "rows")
+				b.ReportMetric(bulk, "bulk-events/s")
+			}
+			b.ReportMetric(rates[1], "1-worker-events/s")
+			b.ReportMetric(rates[2], "2-workers-events/s")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+	b.Run("audit", func(b *testing.B) {
+		if err := s.CatchUp(b.Context(), nil); err != nil {
+			b.Fatal(err)
+		}
+		begin := time.Now()
+		report, err := s.Audit(b.Context(), cli.AuditOptions{Sample: 5000, Seed: 1})
+		if err != nil || !report.Clean() {
+			b.Fatalf("%v: %v", report.Differences, err)
+		}
+		took := time.Since(begin).Seconds()
+		b.ReportMetric(float64(report.Histories)/took, "streams/s")
+		b.ReportMetric(float64(report.Recomputed)/took, "rows-of-streams/s")
+		b.ReportMetric(0, "ns/op")
+	})
+}
+
+// BenchmarkFigureServing: what commands notice of a rebuild: their p99 before, and while one model after the other is
+// rebuilt beside them, at half of what the process sustains.
+func BenchmarkFigureServing(b *testing.B) {
+	dir := b.TempDir()
+	fillStore(b, dir, 100_000)
+	s := openFigure(b, dir)
+	defer closeFigure(b, s)
+	stop := startProjectors(b, s)
+	defer stop()
+	c := newCrowd(b, s, fmt.Sprintf("s%d-", time.Now().Unix()), 20_000)
+	commands, _, _ := c.flatOut(b, figureCallers, figureSeconds())
+	rate := commands / 2
+	awaitHeads(b, s)
+	c = newCrowd(b, s, fmt.Sprintf("t%d-", time.Now().Unix()), 30_000)
+	awaitHeads(b, s)
+	before := c.paced(b, rate, figureSeconds(), nil)
+	awaitHeads(b, s)
+	ctx, cancel := context.WithCancel(b.Context())
+	rebuilt, ended := 0, make(chan struct{})
+	go func() {
+		defer close(ended)
+		for ctx.Err() == nil {
+			for _, name := range []string{"timeline", "analytics", "search", "customers"} {
+				if s.Rebuild(ctx, name, projector.RebuildOptions{Sample: 50}, nil) == nil {
+					rebuilt++
+				}
+			}
+		}
+	}()
+	during := c.paced(b, rate, 2*figureSeconds(), nil)
+	cancel()
+	<-ended
+	if c.failed.Load() > 0 {
+		b.Fatalf("%d commands failed, the first with: %v", c.failed.Load(), *c.why.Load())
+	}
+	b.ReportMetric(rate, "commands/s")
+	b.ReportMetric(float64(rebuilt), "rebuilt")
+	b.ReportMetric(ms(before.Quantile(0.5)), "before-p50-ms")
+	b.ReportMetric(ms(before.Quantile(0.99)), "before-p99-ms")
+	b.ReportMetric(ms(during.Quantile(0.5)), "during-p50-ms")
+	b.ReportMetric(ms(during.Quantile(0.99)), "during-p99-ms")
+	b.ReportMetric(0, "ns/op")
+}
+
+func awaitHeads(b *testing.B, s *System) {
+	b.Helper()
+	heads, err := s.Heads(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for !reached(s.models.runners.Status(), heads) {
+		<-ticker.C
+	}
+}
+
+// BenchmarkFigureRecovery: the program is killed with -9 under load and started again: how long it is until it is ready,
+// and until every read model shows everything that was recorded.
+func BenchmarkFigureRecovery(b *testing.B) {
+	dir := b.TempDir()
+	program := filepath.Join(dir, "carryon")
+	if said, err := exec.Command("go", "build", "-o", program, "carryon").CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, said)
+	}
+	data := filepath.Join(dir, "data")
+	fillStore(b, data, 50_000)
+	s := openFigure(b, data)
+	if err := s.CatchUp(b.Context(), nil); err != nil {
+		b.Fatal(err)
+	}
+	closeFigure(b, s)
+	token := strings.TrimSpace(string(must(exec.Command(program, "token", "--data", data, "--role", "operator").Output())))
+	var ready, visible []time.Duration
+	for round := range 5 {
+		server, url := serveProgram(b, program, data)
+		load := exec.Command(program, "simulate", "--url", url, "--data", data, "--seed", fmt.Sprint(round), "--prefix", fmt.Sprintf("r%d-", round),
+			"--households", "40", "--callers", "16", "--duration", "20s", "--patience", "0", "--stop-when-gone", "--no-check")
+		if err := load.Start(); err != nil {
+			b.Fatal(err)
+		}
+		<-time.After(4 * time.Second)
+		_ = server.Process.Kill()
+		_ = server.Wait()
+		_ = load.Wait()
+		s, err := OpenEmbedded(b.Context(), must(loadConfig(data)), cli.OpenOptions{OnlyReads: true})
+		if err != nil {
+			b.Fatal(err)
+		}
+		heads := must(s.Heads(b.Context()))
+		closeFigure(b, s)
+		begin := time.Now()
+		server, url = serveProgram(b, program, data)
+		ready = append(ready, time.Since(begin))
+		for !shown(b, url, token, heads) {
+			<-time.After(5 * time.Millisecond)
+		}
+		visible = append(visible, time.Since(begin))
+		_ = server.Process.Kill()
+		_ = server.Wait()
+	}
+	worst := func(all []time.Duration) (mean, most time.Duration) {
+		for _, d := range all {
+			mean, most = mean+d/time.Duration(len(all)), max(most, d)
+		}
+		return mean, most
+	}
+	for what, all := range map[string][]time.Duration{"ready": ready, "visible": visible} {
+		mean, most := worst(all)
+		b.ReportMetric(ms(mean), what+"-mean-ms")
+		b.ReportMetric(ms(most), what+"-max-ms")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+var printedURL = regexp.MustCompile(`http://127\.0\.0\.1:\d+`)
+
+// serveProgram starts the program and waits for its URL.
+func serveProgram(b *testing.B, program, data string) (*exec.Cmd, string) {
+	b.Helper()
+	server := exec.Command(program, "serve", "--data", data, "--listen", "127.0.0.1:0", "--log-level", "error")
+	server.Stderr = os.Stderr
+	out, err := server.StdoutPipe()
+	if err == nil {
+		err = server.Start()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = server.Process.Kill() })
+	var said bytes.Buffer
+	for piece := make([]byte, 512); ; {
+		n, err := out.Read(piece)
+		said.Write(piece[:n])
+		if url := printedURL.FindString(said.String()); url != "" {
+			return server, url
+		}
+		if err != nil {
+			b.Fatalf("it does not serve: %v: %s", err, said.String())
+		}
+	}
+}
+
+// shown tells whether every read model has reached what was recorded.
+func shown(b *testing.B, url, token string, heads map[int]domain.Head) bool {
+	b.Helper()
+	request := must(http.NewRequestWithContext(b.Context(), http.MethodGet, url+"/v1/projections", http.NoBody))
+	request.Header.Set("Authorization", "Bearer "+token)
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var all struct{ Projections []query.Projection }
+	if err := json.NewDecoder(answer.Body).Decode(&all); err != nil || answer.StatusCode != http.StatusOK || len(all.Projections) == 0 {
+		b.Fatalf("%s: %v", answer.Status, err)
+	}
+	for _, p := range all.Projections {
+		for _, shard := range p.Shards {
+			if shard.Applied < heads[shard.Shard].Index {
+				return false
+			}
+		}
+	}
+	return true
+}
