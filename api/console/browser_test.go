@@ -171,6 +171,10 @@ const sideways = `document.documentElement.scrollWidth - document.documentElemen
 // widest names what sticks out.
 const widest = `[...document.querySelectorAll("main *, header *")].filter(e => e.getBoundingClientRect().right > document.documentElement.clientWidth + 1 && !e.closest(".wide")).slice(0, 3).map(e => e.outerHTML.slice(0, 90)).join("; ")`
 
+// outside names outcomes of rules that stand outside the window, and hits that fill it.
+const outside = `[...document.querySelectorAll(".rules td:last-child, .hits tr")].filter(e => { const r = e.getBoundingClientRect();
+	return r.right > document.documentElement.clientWidth || r.height > 200; }).slice(0, 3).map(e => e.outerHTML.slice(0, 120)).join("; ")`
+
 // axe judges a page by the rules of axe-core: WCAG 2.2 A and AA, and its best practices. What is serious or critical fails.
 //
 //go:embed testdata/axe.min.js
@@ -271,6 +275,9 @@ func TestInABrowserEveryScreenIsFitToBeLookedAt(t *testing.T) {
 					evaluate[any](b, `for (const d of document.querySelectorAll("details")) d.open = true; 1`)
 					if more := evaluate[int](b, sideways); more > 0 {
 						t.Errorf("%s: %d pixels too wide: %s", page, more, evaluate[string](b, widest))
+					}
+					if bad := evaluate[string](b, outside); bad != "" {
+						t.Errorf("%s: not to be seen without moving, or too tall: %s", page, bad)
 					}
 					b.judge(page)
 					evaluate[any](b, `for (const d of document.querySelectorAll("details")) d.open = false; 1`)
