@@ -61,10 +61,10 @@ func (w *world) park(data, customer string) {
 
 func TestInABrowserAnOperatorLetsParkedStreamsFlow(t *testing.T) {
 	data := t.TempDir()
-	w := newWorldOf(t, worldOptions{settings: map[string]string{"data": data}})
-	w.caughtUp()
-	w.park(data, "waits-1")
-	w.park(data, "waits-2")
+	w := newWorldOf(t, worldOptions{settings: map[string]string{"data": data}, story: func(w *world) {
+		w.park(data, "waits-1")
+		w.park(data, "waits-2")
+	}})
 	w.caughtUp()
 	b := newBrowser(t, w)
 	b.signIn(domain.RoleOperator)
@@ -274,7 +274,7 @@ func TestInABrowserAnAnalystGroupsComparesAndTakesTheTable(t *testing.T) {
 	if rows := evaluate[int](b, `[...document.querySelectorAll("section[aria-labelledby=numbers] tbody tr td:first-child")].filter(td => td.innerText.split(" · ").length === 3).length`); rows == 0 {
 		t.Error("no row of the table has three values")
 	}
-	place := evaluate[[]float64](b, `(() => { const plot = document.querySelector(".u-over"); plot.scrollIntoView({block: "center"}); const r = plot.getBoundingClientRect(); return [r.x + r.width - 10, r.y + r.height / 2]; })()`)
+	place := evaluate[[]float64](b, `(() => { const plot = document.querySelector(".u-over"); plot.scrollIntoView({block: "end"}); const r = plot.getBoundingClientRect(); return [r.x + r.width - 10, r.y + r.height / 2]; })()`)
 	b.do("values on hover", moveTo(place[0]-30, place[1]), moveTo(place[0], place[1]), until(`[...document.querySelectorAll(".u-legend .u-value")].some(v => /^[0-9]/.test(v.textContent))`))
 	text, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`fetch([...document.querySelectorAll("a[download]")].find(a => a.textContent === "NDJSON").href).then(r => r.text())`, chromedp.EvalAwaitPromise))
 	if err != nil {

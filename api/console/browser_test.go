@@ -132,11 +132,18 @@ func (b *browser) sees(what, text string) {
 	b.do(what, until(`document.body && document.body.innerText.includes(`+strconv.Quote(text)+`)`))
 }
 
-// until waits until an expression holds.
+// gone is how the browser says that the page that was asked has given way to the next one.
+var gone = regexp.MustCompile(`navigated|context with specified id|[Cc]ontext was destroyed`)
+
+// until waits until an expression holds, on this page or one that follows it.
 func until(expression string) chromedp.Action[chromedp.Void] {
 	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
-		_, err := chromedp.Poll[bool](expression)(ctx, t)
-		return chromedp.Void{}, err
+		for {
+			_, err := chromedp.Poll[bool](expression)(ctx, t)
+			if err == nil || ctx.Err() != nil || !gone.MatchString(err.Error()) {
+				return chromedp.Void{}, err
+			}
+		}
 	}
 }
 

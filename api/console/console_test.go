@@ -225,6 +225,20 @@ func TestAnAnalystNeverSeesACustomersID(t *testing.T) {
 	}
 }
 
+func TestAButtonWithoutMoreToSayReachesTheAPI(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0, 0)
+	v := w.visitor(domain.RoleOperator)
+	form := v.get("/operations").form()
+	form.Set("stream", "customer/nobody")
+	if got := v.post("/operations/timeline/retry", form); got.status != http.StatusNotFound {
+		t.Errorf("retrying what is not parked: status %d: %.300s", got.status, got.text)
+	}
+	if got := v.post("/operations/timeline/retry-all", form); got.status != http.StatusOK || !strings.Contains(got.text, "All parked streams of <b>timeline</b> were tried again: 0 flow, 0 stay parked.") {
+		t.Errorf("retrying all, where none is: status %d: %.300s", got.status, got.text)
+	}
+}
+
 func TestBadInputIsNamedAndNothingBreaks(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, 0, 0)

@@ -44,6 +44,10 @@ type local struct{ handler http.Handler }
 // write.
 func (t local) RoundTrip(r *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(bare{r.Context()})
+	r = r.WithContext(ctx)
+	if r.Body == nil { // as a client may leave it; a handler is never given none
+		r.Body = http.NoBody
+	}
 	read, write := io.Pipe()
 	w := &piped{header: http.Header{}, body: write, begun: make(chan struct{})}
 	go func() { // ends with the handler, which ends with ctx
@@ -58,7 +62,7 @@ func (t local) RoundTrip(r *http.Request) (*http.Response, error) {
 			w.begin(http.StatusOK)
 			_ = write.Close() // never fails
 		}()
-		t.handler.ServeHTTP(w, r.WithContext(ctx))
+		t.handler.ServeHTTP(w, r)
 	}()
 	select {
 	case <-w.begun:
