@@ -11,7 +11,8 @@ import (
 type ChangeMembership struct {
 	Meta
 	Customer string
-	State    string // active, on_hold, paused, cancelled
+	State    string       // active, on_hold, paused, cancelled
+	Reason   *ReasonGiven `json:",omitempty"` // support and operators give one; it is that of the licences that are taken back, too
 }
 
 func (c *ChangeMembership) check() error {
@@ -19,6 +20,7 @@ func (c *ChangeMembership) check() error {
 	f.meta(&c.Meta)
 	f.id("customer", c.Customer)
 	f.choice("state", c.State, domain.MembershipActive, domain.MembershipOnHold, domain.MembershipPaused, domain.MembershipCancelled)
+	f.reasonOf(c.Actor.Role, "reason", c.Reason)
 	return f.err()
 }
 
@@ -27,11 +29,15 @@ func (a *App) ChangeMembership(ctx context.Context, c ChangeMembership) (Result,
 	if err := c.check(); err != nil {
 		return Result{}, err
 	}
+	reason, err := a.sealReasonIfAny(ctx, c.Customer, c.Reason)
+	if err != nil {
+		return Result{}, err
+	}
 	r := request{
 		name: "change_membership", meta: &c.Meta, stream: domain.CustomerStream(c.Customer), command: &c,
-		hash: hashOf("change_membership").text(c.Customer).text(c.State).sum(),
+		hash: hashOf("change_membership").text(c.Customer).text(c.State).optionalReason(reason).sum(),
 		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
-			return books.ChangeMembership(m, c.State)
+			return books.ChangeMembership(m, c.State, reason.recordedIfAny())
 		},
 	}
 	result, err := a.handle(ctx, r)

@@ -12,6 +12,7 @@ import (
 type ChangePlan struct {
 	Meta
 	Customer, Plan, Country string
+	Reason                  *ReasonGiven `json:",omitempty"` // support and operators give one
 }
 
 func (c *ChangePlan) check() error {
@@ -20,6 +21,7 @@ func (c *ChangePlan) check() error {
 	f.id("customer", c.Customer)
 	f.id("plan", c.Plan)
 	f.country("country", c.Country)
+	f.reasonOf(c.Actor.Role, "reason", c.Reason)
 	return f.err()
 }
 
@@ -28,11 +30,15 @@ func (a *App) ChangePlan(ctx context.Context, c ChangePlan) (Result, error) {
 	if err := c.check(); err != nil {
 		return Result{}, err
 	}
+	reason, err := a.sealReasonIfAny(ctx, c.Customer, c.Reason)
+	if err != nil {
+		return Result{}, err
+	}
 	r := request{
 		name: "change_plan", meta: &c.Meta, stream: domain.CustomerStream(c.Customer), command: &c,
-		hash: hashOf("change_plan").text(c.Customer).text(c.Plan).text(c.Country).sum(),
+		hash: hashOf("change_plan").text(c.Customer).text(c.Plan).text(c.Country).optionalReason(reason).sum(),
 		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
-			return books.ChangePlan(m, c.Plan, c.Country)
+			return books.ChangePlan(m, c.Plan, c.Country, reason.recordedIfAny())
 		},
 	}
 	result, err := a.handle(ctx, r)

@@ -60,6 +60,15 @@ func (h *requestHash) reason(r sealedReason) *requestHash {
 	return h.text(r.recorded.Code).text(r.digest).text(r.recorded.Case)
 }
 
+// optionalReason leaves the hash of a command without one as it is: what was recorded before there was any is still
+// recognised.
+func (h *requestHash) optionalReason(r *sealedReason) *requestHash {
+	if r == nil {
+		return h
+	}
+	return h.reason(*r)
+}
+
 // sum is the first 128 bits of SHA-256, in 22 letters.
 func (h *requestHash) sum() string {
 	sum := sha256.Sum256(h.bytes)

@@ -48,6 +48,23 @@ func (a *App) sealReason(ctx context.Context, customer string, r ReasonGiven) (s
 	return reason, nil
 }
 
+// sealReasonIfAny is nil for who gave no reason. Words about what is everyone's, a title or a policy, are sealed under
+// the name of its stream, which no customer can have.
+func (a *App) sealReasonIfAny(ctx context.Context, owner string, r *ReasonGiven) (*sealedReason, error) {
+	if r == nil {
+		return nil, nil //nolint:nilnil // no reason was given
+	}
+	reason, err := a.sealReason(ctx, owner, *r)
+	return &reason, err
+}
+
+func (r *sealedReason) recordedIfAny() *domain.Reason {
+	if r == nil {
+		return nil
+	}
+	return &r.recorded
+}
+
 func (a *App) seal(ctx context.Context, customer, words string) (domain.Sealed, string, error) {
 	sealed, err := a.vault.Seal(ctx, customer, words)
 	if err != nil {

@@ -15,10 +15,11 @@ import (
 // the highest version whose moment has come.
 type PublishPolicy struct {
 	Meta
-	Policy        string    // default, device-types
-	Document      []byte    // JSON
-	EffectiveFrom time.Time // zero: at once
-	DryRun        bool      // only checks the document and tells who would be touched
+	Policy        string       // default, device-types
+	Document      []byte       // JSON
+	EffectiveFrom time.Time    // zero: at once
+	Reason        *ReasonGiven `json:",omitempty"` // support and operators give one, unless they only try
+	DryRun        bool         // only checks the document and tells who would be touched
 }
 
 // A policy may be said to take effect this long before it is published: what a clock may be off, and a form take to
@@ -38,6 +39,9 @@ func (c *PublishPolicy) check() error {
 	if !c.EffectiveFrom.IsZero() {
 		f.moment("effective_from", c.EffectiveFrom)
 	}
+	if !c.DryRun {
+		f.reasonOf(c.Actor.Role, "reason.code", c.Reason)
+	}
 	return f.err()
 }
 
@@ -55,9 +59,14 @@ func (a *App) PublishPolicy(ctx context.Context, c PublishPolicy) (Result, error
 	if c.DryRun {
 		return a.policyImpact(ctx, c.Policy, policy, ask.EffectiveFrom)
 	}
+	reason, err := a.sealReasonIfAny(ctx, string(domain.PolicyStream(c.Policy)), c.Reason)
+	if err != nil {
+		return Result{}, err
+	}
+	ask.Reason = reason.recordedIfAny()
 	result, err := a.handle(ctx, request{
 		name: "publish_policy", meta: &c.Meta, stream: domain.PolicyStream(c.Policy), command: &c,
-		hash: hashOf("publish_policy").text(c.Policy).text(string(document)).time(ask.EffectiveFrom).sum(),
+		hash: hashOf("publish_policy").text(c.Policy).text(string(document)).time(ask.EffectiveFrom).optionalReason(reason).sum(),
 		stand: func(state domain.Aggregate, m domain.Moment) (domain.Verdict, error) {
 			versions, ok := state.(*domain.PolicyVersions)
 			if !ok {

@@ -11,6 +11,7 @@ import (
 type ReleaseLicense struct {
 	Meta
 	Customer, LicenseID string
+	Reason              *ReasonGiven `json:",omitempty"` // support and operators give one
 }
 
 func (c *ReleaseLicense) check() error {
@@ -18,6 +19,7 @@ func (c *ReleaseLicense) check() error {
 	f.meta(&c.Meta)
 	f.id("customer", c.Customer)
 	f.id("license_id", c.LicenseID)
+	f.reasonOf(c.Actor.Role, "reason", c.Reason)
 	return f.err()
 }
 
@@ -26,11 +28,15 @@ func (a *App) ReleaseLicense(ctx context.Context, c ReleaseLicense) (Result, err
 	if err := c.check(); err != nil {
 		return Result{}, err
 	}
+	reason, err := a.sealReasonIfAny(ctx, c.Customer, c.Reason)
+	if err != nil {
+		return Result{}, err
+	}
 	return a.handle(ctx, request{
 		name: "release", meta: &c.Meta, stream: domain.CustomerStream(c.Customer), command: &c,
-		hash: hashOf("release").text(c.Customer).text(c.LicenseID).sum(),
+		hash: hashOf("release").text(c.Customer).text(c.LicenseID).optionalReason(reason).sum(),
 		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
-			return books.Release(m, c.LicenseID)
+			return books.Release(m, c.LicenseID, reason.recordedIfAny())
 		},
 	})
 }

@@ -19,12 +19,7 @@ func (c *RemoveDevice) check() error {
 	f.meta(&c.Meta)
 	f.id("customer", c.Customer)
 	f.id("device_id", c.DeviceID)
-	switch {
-	case c.Reason != nil:
-		f.reason("reason", *c.Reason)
-	case c.Actor.Role == domain.RoleSupport, c.Actor.Role == domain.RoleOperator:
-		f.add("reason", "is missing: support and operators give one for every act")
-	}
+	f.reasonOf(c.Actor.Role, "reason", c.Reason)
 	return f.err()
 }
 
@@ -33,19 +28,15 @@ func (a *App) RemoveDevice(ctx context.Context, c RemoveDevice) (Result, error) 
 	if err := c.check(); err != nil {
 		return Result{}, err
 	}
-	hash := hashOf("remove_device").text(c.Customer).text(c.DeviceID)
-	var reason *domain.Reason
-	if c.Reason != nil {
-		sealed, err := a.sealReason(ctx, c.Customer, *c.Reason)
-		if err != nil {
-			return Result{}, err
-		}
-		reason, hash = &sealed.recorded, hash.reason(sealed)
+	reason, err := a.sealReasonIfAny(ctx, c.Customer, c.Reason)
+	if err != nil {
+		return Result{}, err
 	}
 	return a.handle(ctx, request{
-		name: "remove_device", meta: &c.Meta, stream: domain.CustomerStream(c.Customer), command: &c, hash: hash.sum(),
+		name: "remove_device", meta: &c.Meta, stream: domain.CustomerStream(c.Customer), command: &c,
+		hash: hashOf("remove_device").text(c.Customer).text(c.DeviceID).optionalReason(reason).sum(),
 		customer: func(books *domain.Customer, m domain.Moment) (domain.Verdict, error) {
-			return books.RemoveDevice(m, c.DeviceID, reason)
+			return books.RemoveDevice(m, c.DeviceID, reason.recordedIfAny())
 		},
 	})
 }

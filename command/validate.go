@@ -262,6 +262,17 @@ func (f *form) reason(field string, r ReasonGiven) {
 	}
 }
 
+// reasonOf wants a reason of whoever is a person: support and operators give one for every act, a device or a service
+// may.
+func (f *form) reasonOf(role domain.Role, field string, r *ReasonGiven) {
+	switch {
+	case r != nil:
+		f.reason("reason", *r)
+	case role == domain.RoleSupport, role == domain.RoleOperator:
+		f.add(field, "is missing: support and operators give one for every act, its code one of %s", strings.Join(reasonCodes, ", "))
+	}
+}
+
 // deviceTime wants a moment that can be written in RFC 3339. A clock that is years off is no mistake of the request:
 // the play is recorded and the clock flagged.
 func (f *form) deviceTime(field string, t time.Time) {

@@ -14,9 +14,10 @@ import (
 type WithdrawTitle struct {
 	Meta
 	TitleID   string
-	Countries []string  // empty: everywhere
-	From      time.Time // zero: at once
-	DryRun    bool      // only tells who would be touched
+	Countries []string     // empty: everywhere
+	From      time.Time    // zero: at once
+	Reason    *ReasonGiven `json:",omitempty"` // support and operators give one, unless they only try
+	DryRun    bool         // only tells who would be touched
 }
 
 func (c *WithdrawTitle) check() error {
@@ -33,6 +34,9 @@ func (c *WithdrawTitle) check() error {
 	if !c.From.IsZero() {
 		f.moment("from", c.From)
 	}
+	if !c.DryRun {
+		f.reasonOf(c.Actor.Role, "reason", c.Reason)
+	}
 	return f.err()
 }
 
@@ -48,9 +52,14 @@ func (a *App) WithdrawTitle(ctx context.Context, c WithdrawTitle) (Result, error
 	if c.DryRun {
 		return a.withdrawalImpact(ctx, c.TitleID, ask)
 	}
+	reason, err := a.sealReasonIfAny(ctx, string(domain.TitleStream(c.TitleID)), c.Reason)
+	if err != nil {
+		return Result{}, err
+	}
+	ask.Reason = reason.recordedIfAny()
 	result, err := a.handle(ctx, request{
 		name: "withdraw_title", meta: &c.Meta, stream: domain.TitleStream(c.TitleID), command: &c,
-		hash: hashOf("withdraw_title").text(c.TitleID).texts(ask.Countries).time(ask.From).sum(),
+		hash: hashOf("withdraw_title").text(c.TitleID).texts(ask.Countries).time(ask.From).optionalReason(reason).sum(),
 		stand: func(state domain.Aggregate, m domain.Moment) (domain.Verdict, error) {
 			title, ok := state.(*domain.Withdrawals)
 			if !ok {

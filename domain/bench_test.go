@@ -15,7 +15,7 @@ func busyCustomer(b tb) *world {
 		w.movie(fmt.Sprintf("t%05d", i), studio)
 		license := w.granted(b, []string{"dev-phone-1", "dev-tablet-2"}[i%2], fmt.Sprintf("t%05d", i))
 		if i < 30 {
-			w.do(b, func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, license) })
+			w.do(b, func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, license, nil) })
 		}
 		w.pass(time.Hour)
 	}

@@ -134,6 +134,22 @@ func ReasonCodes() []string {
 	return []string{ReasonLostDevice, ReasonChargeback, ReasonFraud, ReasonStudio, ReasonCustomer, ReasonOther}
 }
 
+// brief is a reason without its words, for what follows from an act by the hundred: the act itself has them.
+func (r *Reason) brief() *Reason {
+	if r == nil {
+		return nil
+	}
+	return &Reason{Code: r.Code, Case: r.Case}
+}
+
+// checkReasonIfAny is for an act that a program may do without a reason.
+func checkReasonIfAny(r *Reason) error {
+	if r == nil {
+		return nil
+	}
+	return checkReason(*r)
+}
+
 func checkReason(r Reason) error {
 	if r.Code == "" {
 		return &FieldError{Field: "reason.code", Problem: "is missing"}

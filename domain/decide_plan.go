@@ -10,7 +10,10 @@ import (
 // or, where the policy says so, devices and downloads beyond the limits are removed.
 
 // ChangePlan sets plan and home country. Setting them as they are changes nothing.
-func (c *Customer) ChangePlan(m Moment, plan, country string) (Verdict, error) {
+func (c *Customer) ChangePlan(m Moment, plan, country string, reason *Reason) (Verdict, error) {
+	if err := checkReasonIfAny(reason); err != nil {
+		return Verdict{}, err
+	}
 	if err := CheckID("plan", plan); err != nil {
 		return Verdict{}, err
 	}
@@ -25,12 +28,12 @@ func (c *Customer) ChangePlan(m Moment, plan, country string) (Verdict, error) {
 	var events []NewEvent
 	if plan != c.plan || country != c.country {
 		events = append(events, NewEvent{Payload: &PlanChanged{
-			Plan: plan, Country: country, PreviousPlan: c.plan, PreviousCountry: c.country,
+			Plan: plan, Country: country, PreviousPlan: c.plan, PreviousCountry: c.country, Reason: reason,
 		}})
 	}
 	remaining := 0
 	if policy.General.DowngradeEffect == DowngradeRemove {
-		events, remaining = c.removeExcess(m, terms, events)
+		events, remaining = c.removeExcess(m, terms, reason.brief(), events)
 	}
 	v := c.record(m, nil, events...)
 	v.Remaining = remaining
@@ -39,10 +42,10 @@ func (c *Customer) ChangePlan(m Moment, plan, country string) (Verdict, error) {
 
 // removeExcess removes the devices that were heard of least recently, and then on each device that stays the downloads
 // that end first.
-func (c *Customer) removeExcess(m Moment, plan *Plan, events []NewEvent) (_ []NewEvent, remaining int) {
+func (c *Customer) removeExcess(m Moment, plan *Plan, reason *Reason, events []NewEvent) (_ []NewEvent, remaining int) {
 	books := c
 	for _, d := range c.excessDevices(plan) {
-		removal := &DeviceRemoved{}
+		removal := &DeviceRemoved{Reason: reason}
 		more := c.removed(m, d, removal, nil)
 		if len(events)+len(more) > MaxVerdictEvents-maxLapsed {
 			remaining++
@@ -56,7 +59,7 @@ func (c *Customer) removeExcess(m Moment, plan *Plan, events []NewEvent) (_ []Ne
 			remaining++
 			continue
 		}
-		events = append(events, c.released(m, l, CausePlanDowngrade, RemovalPending))
+		events = append(events, c.released(m, l, CausePlanDowngrade, RemovalPending, reason))
 	}
 	return events, remaining
 }
@@ -105,7 +108,10 @@ func (c *Customer) excessLicenses(m Moment, plan *Plan) []*license {
 
 // ChangeMembership sets the state of the membership. On hold and paused have the policy's on_hold_effect; a cancelled
 // membership takes every licence back.
-func (c *Customer) ChangeMembership(m Moment, state string) (Verdict, error) {
+func (c *Customer) ChangeMembership(m Moment, state string, reason *Reason) (Verdict, error) {
+	if err := checkReasonIfAny(reason); err != nil {
+		return Verdict{}, err
+	}
 	switch state {
 	case MembershipActive, MembershipOnHold, MembershipPaused, MembershipCancelled:
 	default:
@@ -113,11 +119,15 @@ func (c *Customer) ChangeMembership(m Moment, state string) (Verdict, error) {
 	}
 	var events []NewEvent
 	if state != c.membership {
-		events = append(events, NewEvent{Payload: &MembershipChanged{State: state, Previous: c.membership}})
+		events = append(events, NewEvent{Payload: &MembershipChanged{State: state, Previous: c.membership, Reason: reason}})
 	}
 	remaining := 0
 	if takesBack(state, m.Reference.Policy(m.Now)) {
-		events, remaining = c.revokeActive(m, Reason{Code: ReasonOther}, events)
+		why := Reason{Code: ReasonOther}
+		if reason != nil {
+			why = *reason.brief()
+		}
+		events, remaining = c.revokeActive(m, why, events)
 	}
 	v := c.record(m, nil, events...)
 	v.Remaining = remaining

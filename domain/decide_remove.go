@@ -9,10 +9,8 @@ const maxReleases = 200
 
 // RemoveDevice frees a device's slot. A device that was removed before stays as it is.
 func (c *Customer) RemoveDevice(m Moment, deviceID string, reason *Reason) (Verdict, error) {
-	if reason != nil {
-		if err := checkReason(*reason); err != nil {
-			return Verdict{}, err
-		}
+	if err := checkReasonIfAny(reason); err != nil {
+		return Verdict{}, err
 	}
 	d, err := c.findDevice(m, deviceID)
 	if err != nil || !d.registered {
@@ -30,7 +28,7 @@ func (c *Customer) removed(m Moment, d *device, removal *DeviceRemoved, events [
 		if l.subject.DeviceID != d.id || l.endedAt != 0 || l.ownEnding().passed(now) || releases == maxReleases {
 			continue
 		}
-		events = append(events, c.released(m, l, removal.cause(), RemovalPending))
+		events = append(events, c.released(m, l, removal.cause(), RemovalPending, nil))
 		releases++
 	}
 	return append(events, NewEvent{Payload: removal})

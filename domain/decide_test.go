@@ -69,7 +69,7 @@ func TestBadInputIsAnErrorThatNamesTheField(t *testing.T) {
 		"renewal by nobody": {"trigger", func(c *Customer, m Moment) (Verdict, error) {
 			return c.Renew(m, RenewRequest{LicenseID: c.licenses[0].subject.LicenseID, Trigger: "x"})
 		}},
-		"release of nothing":  {"license_id", func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, "") }},
+		"release of nothing":  {"license_id", func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, "", nil) }},
 		"revoked without why": {"reason.code", func(c *Customer, m Moment) (Verdict, error) { return c.Revoke(m, "lic", Reason{}) }},
 		"all without why":     {"reason.code", func(c *Customer, m Moment) (Verdict, error) { return c.RevokeAll(m, Reason{}) }},
 		"blocked without why": {"reason.code", func(c *Customer, m Moment) (Verdict, error) { return c.BlockDevice(m, "phone", Reason{}) }},
@@ -88,10 +88,10 @@ func TestBadInputIsAnErrorThatNamesTheField(t *testing.T) {
 		"replaces itself": {"replaces", func(c *Customer, m Moment) (Verdict, error) {
 			return c.RegisterDevice(m, RegisterRequest{"d", "ipad", "", "", "d"})
 		}},
-		"no plan":              {"plan", func(c *Customer, m Moment) (Verdict, error) { return c.ChangePlan(m, "", "DE") }},
-		"unknown plan":         {"plan", func(c *Customer, m Moment) (Verdict, error) { return c.ChangePlan(m, "gold", "DE") }},
-		"no country":           {"country", func(c *Customer, m Moment) (Verdict, error) { return c.ChangePlan(m, "ads", "") }},
-		"strange membership":   {"state", func(c *Customer, m Moment) (Verdict, error) { return c.ChangeMembership(m, "gone") }},
+		"no plan":              {"plan", func(c *Customer, m Moment) (Verdict, error) { return c.ChangePlan(m, "", "DE", nil) }},
+		"unknown plan":         {"plan", func(c *Customer, m Moment) (Verdict, error) { return c.ChangePlan(m, "gold", "DE", nil) }},
+		"no country":           {"country", func(c *Customer, m Moment) (Verdict, error) { return c.ChangePlan(m, "ads", "", nil) }},
+		"strange membership":   {"state", func(c *Customer, m Moment) (Verdict, error) { return c.ChangeMembership(m, "gone", nil) }},
 		"exception of nothing": {"exception_id", func(c *Customer, m Moment) (Verdict, error) { return c.WithdrawException(m, "", other) }},
 		"withdrawn, no why":    {"reason.code", func(c *Customer, m Moment) (Verdict, error) { return c.WithdrawException(m, "exc", Reason{}) }},
 	} {
@@ -117,8 +117,8 @@ func TestWhatTheBooksDoNotHoldIsNotFound(t *testing.T) {
 	other := Reason{Code: ReasonOther}
 	for name, decide := range map[string]func(*Customer, Moment) (Verdict, error){
 		"renew":   func(c *Customer, m Moment) (Verdict, error) { return c.Renew(m, RenewRequest{LicenseID: "lic_x"}) },
-		"release": func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, "lic_x") },
-		"confirm": func(c *Customer, m Moment) (Verdict, error) { return c.ConfirmRelease(m, "lic_x") },
+		"release": func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, "lic_x", nil) },
+		"confirm": func(c *Customer, m Moment) (Verdict, error) { return c.ConfirmRelease(m, "lic_x", nil) },
 		"revoke":  func(c *Customer, m Moment) (Verdict, error) { return c.Revoke(m, "lic_x", other) },
 		"remove":  func(c *Customer, m Moment) (Verdict, error) { return c.RemoveDevice(m, "phone", nil) },
 		"block":   func(c *Customer, m Moment) (Verdict, error) { return c.BlockDevice(m, "phone", other) },
@@ -299,7 +299,7 @@ func TestRemediesHelp(t *testing.T) {
 		},
 		"membership": {
 			func(t *testing.T, w *world) {
-				w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.ChangeMembership(m, MembershipPaused) })
+				w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.ChangeMembership(m, MembershipPaused, nil) })
 			},
 			func(w *world) AcquireRequest { return w.ask("d1", "t3") },
 		},
@@ -344,7 +344,7 @@ func (w *world) carryOut(t *testing.T, remedy Remedy, d *Decision, r *AcquireReq
 	w.as(remedy.Who, func() {
 		switch remedy.Action {
 		case RemedyReleaseLicense:
-			w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, remedy.ID) })
+			w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, remedy.ID, nil) })
 		case RemedyRemoveDevice:
 			w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.RemoveDevice(m, remedy.ID, nil) })
 		case RemedyWait:
@@ -354,7 +354,7 @@ func (w *world) carryOut(t *testing.T, remedy Remedy, d *Decision, r *AcquireReq
 		case RemedyUnblockDevice:
 			w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.UnblockDevice(m, remedy.ID, someReason) })
 		case RemedyChangeMembership:
-			w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.ChangeMembership(m, remedy.ID) })
+			w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.ChangeMembership(m, remedy.ID, nil) })
 		case RemedyChangePlan:
 			w.plan(t, remedy.ID, "DE")
 		case RemedyGrantException:

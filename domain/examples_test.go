@@ -271,12 +271,12 @@ var actions = []row{
 	line(`the policy says (\S+) is (.+)`, func(s *stage, m []string) { s.setPolicy(m[0], m[1]) }),
 	line(`the plan is `+thing+` in ([A-Z]{2})`, func(s *stage, m []string) {
 		s.as(RoleService, func() {
-			s.command(func(c *Customer, at Moment) (Verdict, error) { return c.ChangePlan(at, m[0], m[1]) })
+			s.command(func(c *Customer, at Moment) (Verdict, error) { return c.ChangePlan(at, m[0], m[1], nil) })
 		})
 	}),
 	line(`the membership is ([a-z_]+)`, func(s *stage, m []string) {
 		s.as(RoleService, func() {
-			s.command(func(c *Customer, at Moment) (Verdict, error) { return c.ChangeMembership(at, m[0]) })
+			s.command(func(c *Customer, at Moment) (Verdict, error) { return c.ChangeMembership(at, m[0], nil) })
 		})
 	}),
 	line(thing+` is registered(?: as `+thing+`)?(?: to replace `+thing+`)?`, func(s *stage, m []string) {
@@ -340,11 +340,11 @@ var actions = []row{
 	}),
 	line(thing+` is released on `+thing, func(s *stage, m []string) {
 		id := s.licenseOn(m[0], m[1])
-		s.command(func(c *Customer, at Moment) (Verdict, error) { return c.Release(at, id) })
+		s.command(func(c *Customer, at Moment) (Verdict, error) { return c.Release(at, id, nil) })
 	}),
 	line(thing+` is confirmed to be gone from `+thing, func(s *stage, m []string) {
 		id := s.licenseOn(m[0], m[1])
-		s.command(func(c *Customer, at Moment) (Verdict, error) { return c.ConfirmRelease(at, id) })
+		s.command(func(c *Customer, at Moment) (Verdict, error) { return c.ConfirmRelease(at, id, nil) })
 	}),
 	line(thing+` is revoked on `+thing, func(s *stage, m []string) {
 		id := s.licenseOn(m[0], m[1])

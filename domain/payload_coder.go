@@ -32,7 +32,8 @@ type payloadCoder interface {
 	keptMoment(name string, t *time.Time)
 	pointedMoment(name string, t **time.Time)
 
-	open(name string) // an object; without a name: in a list, or the whole
+	open(name string)                        // an object; without a name: in a list, or the whole
+	openPointed(name string, have bool) bool // false: there is none
 	close()
 	openList(name string, have int) bool // false: there is none
 	openKeptList(name string, have int) bool
@@ -215,6 +216,13 @@ func (w *payloadWriter) open(name string) {
 }
 
 func (w *payloadWriter) close() { w.out = append(w.out, '}') }
+
+func (w *payloadWriter) openPointed(name string, have bool) bool {
+	if have {
+		w.open(name)
+	}
+	return have
+}
 
 func (w *payloadWriter) openList(name string, have int) bool {
 	if have == 0 {
@@ -472,6 +480,14 @@ func (r *payloadReader) open(name string) {
 }
 
 func (r *payloadReader) close() { r.expect('}') }
+
+func (r *payloadReader) openPointed(name string, _ bool) bool {
+	if !r.found(name) {
+		return false
+	}
+	r.expect('{')
+	return !r.odd
+}
 
 func (r *payloadReader) openList(name string, _ int) bool {
 	if !r.found(name) {

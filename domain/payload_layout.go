@@ -74,6 +74,15 @@ func (p *LicenseReleased) walk(c payloadCoder) {
 	c.pointedMoment("previous_expires_at", &p.PreviousExpiresAt)
 	c.keptText("removal", &p.Removal)
 	c.text("cause", &p.Cause)
+	if c.openPointed("reason", p.Reason != nil) {
+		if p.Reason == nil { // reading
+			p.Reason = &Reason{}
+		}
+		c.keptText("code", &p.Reason.Code)
+		c.text("text", (*string)(&p.Reason.Text))
+		c.text("case", &p.Reason.Case)
+		c.close()
+	}
 }
 
 func (p *LicenseExpired) walk(c payloadCoder) {

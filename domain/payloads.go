@@ -129,12 +129,14 @@ type (
 		PreviousExpiresAt *time.Time `json:"previous_expires_at,omitempty"`
 		Removal           string     `json:"removal"`         // pending, confirmed
 		Cause             string     `json:"cause,omitempty"` // device, device_removed, device_replaced, plan_downgrade
+		Reason            *Reason    `json:"reason,omitempty"`
 	}
 
 	// ReleaseConfirmed: the device's record of destruction has arrived.
 	ReleaseConfirmed struct {
 		Subject
 		ConfirmedAt time.Time `json:"confirmed_at"`
+		Reason      *Reason   `json:"reason,omitempty"`
 	}
 
 	// LicenseRevoked: the licence was taken back.
@@ -259,16 +261,18 @@ type (
 
 	// PlanChanged: the customer's plan and home country.
 	PlanChanged struct {
-		Plan            string `json:"plan"`
-		Country         string `json:"country"`
-		PreviousPlan    string `json:"previous_plan,omitempty"`
-		PreviousCountry string `json:"previous_country,omitempty"`
+		Plan            string  `json:"plan"`
+		Country         string  `json:"country"`
+		PreviousPlan    string  `json:"previous_plan,omitempty"`
+		PreviousCountry string  `json:"previous_country,omitempty"`
+		Reason          *Reason `json:"reason,omitempty"`
 	}
 
 	// MembershipChanged: active, on_hold, paused or cancelled.
 	MembershipChanged struct {
-		State    string `json:"state"`
-		Previous string `json:"previous,omitempty"`
+		State    string  `json:"state"`
+		Previous string  `json:"previous,omitempty"`
+		Reason   *Reason `json:"reason,omitempty"`
 	}
 
 	// GrantReconciled settles a grant that was made fail-open: kept or revoked. In the failopen stream it marks that
@@ -296,5 +300,6 @@ type (
 		Version       int       `json:"version"` // 1, 2, 3…
 		EffectiveFrom time.Time `json:"effective_from"`
 		Document      []byte    `json:"document"` // canonical JSON of the document
+		Reason        *Reason   `json:"reason,omitempty"`
 	}
 )

@@ -424,7 +424,7 @@ func (r *run) renew(t *rapid.T) {
 func (r *run) release(t *rapid.T) {
 	id := r.anyLicense(t)
 	l := r.model.license(id, r.now)
-	_, events, _, err := r.decide(t, RoleDevice, func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, id) })
+	_, events, _, err := r.decide(t, RoleDevice, func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, id, nil) })
 	if !r.found(t, l, err) {
 		return
 	}
@@ -439,7 +439,7 @@ func (r *run) release(t *rapid.T) {
 func (r *run) confirm(t *rapid.T) {
 	id := r.anyLicense(t)
 	l := r.model.license(id, r.now)
-	_, events, _, err := r.decide(t, RoleDevice, func(c *Customer, m Moment) (Verdict, error) { return c.ConfirmRelease(m, id) })
+	_, events, _, err := r.decide(t, RoleDevice, func(c *Customer, m Moment) (Verdict, error) { return c.ConfirmRelease(m, id, nil) })
 	if !r.found(t, l, err) {
 		return
 	}
@@ -610,7 +610,7 @@ func (r *run) changePlan(t *rapid.T) {
 }
 
 func (r *run) planned(t *rapid.T, plan, country string) {
-	_, events, _, err := r.decide(t, RoleService, func(c *Customer, m Moment) (Verdict, error) { return c.ChangePlan(m, plan, country) })
+	_, events, _, err := r.decide(t, RoleService, func(c *Customer, m Moment) (Verdict, error) { return c.ChangePlan(m, plan, country, nil) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -684,7 +684,7 @@ func (r *run) changeMembership(t *rapid.T) {
 		t.Skip("seldom")
 	}
 	state := rapid.SampledFrom([]string{"active", "active", "active", "on_hold", "paused", "cancelled"}).Draw(t, "state")
-	if _, _, _, err := r.decide(t, RoleService, func(c *Customer, m Moment) (Verdict, error) { return c.ChangeMembership(m, state) }); err != nil {
+	if _, _, _, err := r.decide(t, RoleService, func(c *Customer, m Moment) (Verdict, error) { return c.ChangeMembership(m, state, nil) }); err != nil {
 		t.Fatal(err)
 	}
 	r.model.membership = state

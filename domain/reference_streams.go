@@ -100,10 +100,8 @@ func (t *Withdrawals) Withdraw(m Moment, r WithdrawRequest) (Verdict, error) {
 			return Verdict{}, err
 		}
 	}
-	if r.Reason != nil {
-		if err := checkReason(*r.Reason); err != nil {
-			return Verdict{}, err
-		}
+	if err := checkReasonIfAny(r.Reason); err != nil {
+		return Verdict{}, err
 	}
 	from := r.From.UTC().Truncate(time.Microsecond)
 	if from.Before(m.Now) {
@@ -174,12 +172,16 @@ func (p *PolicyVersions) walk(w stateCoder) {
 type PublishRequest struct {
 	Document      []byte    // canonical JSON of a valid document
 	EffectiveFrom time.Time // zero, or past: at once
+	Reason        *Reason
 }
 
 // Publish records the next version. It comes into force at the moment named, but never before now. In force at a moment
 // is the highest version that has come into force by then, so a version also cancels one that was still to come. The
 // newest document again, from then on or earlier, changes nothing.
 func (p *PolicyVersions) Publish(m Moment, r PublishRequest) (Verdict, error) {
+	if err := checkReasonIfAny(r.Reason); err != nil {
+		return Verdict{}, err
+	}
 	if len(r.Document) == 0 {
 		return Verdict{}, &FieldError{Field: "document", Problem: "is missing"}
 	}
@@ -191,7 +193,7 @@ func (p *PolicyVersions) Publish(m Moment, r PublishRequest) (Verdict, error) {
 		return Verdict{}, nil
 	}
 	return Verdict{Events: []NewEvent{{Payload: &PolicyPublished{
-		Policy: p.name, Version: p.Newest() + 1, EffectiveFrom: from, Document: r.Document,
+		Policy: p.name, Version: p.Newest() + 1, EffectiveFrom: from, Document: r.Document, Reason: r.Reason,
 	}}}}, nil
 }
 

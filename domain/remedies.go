@@ -119,7 +119,7 @@ func (s *search) releaseLicenses() {
 		for _, holder := range held[:min(len(held), maxOfAKind)] {
 			s.try(trial{
 				remedy: Remedy{Action: RemedyReleaseLicense, Kind: ScopeLicense, ID: holder.ID, Who: RoleDevice},
-				books:  s.after(RoleDevice, func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, holder.ID) }),
+				books:  s.after(RoleDevice, func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, holder.ID, nil) }),
 				moment: s.m,
 			})
 		}
@@ -206,7 +206,7 @@ func (s *search) activate() {
 	s.try(trial{
 		remedy: Remedy{Action: RemedyChangeMembership, Kind: "membership", ID: MembershipActive, Who: RoleService},
 		books: s.after(RoleService, func(c *Customer, m Moment) (Verdict, error) {
-			return c.ChangeMembership(m, MembershipActive)
+			return c.ChangeMembership(m, MembershipActive, nil)
 		}),
 		moment: s.m,
 	})
@@ -236,7 +236,7 @@ func (s *search) changePlan() {
 		}
 		if s.try(trial{
 			remedy: Remedy{Action: RemedyChangePlan, Kind: "plan", ID: name, Who: RoleService},
-			books:  s.after(RoleService, func(c *Customer, m Moment) (Verdict, error) { return c.ChangePlan(m, name, country) }),
+			books:  s.after(RoleService, func(c *Customer, m Moment) (Verdict, error) { return c.ChangePlan(m, name, country, nil) }),
 			moment: s.m,
 		}) {
 			return

@@ -134,7 +134,7 @@ func TestTheStateStaysSmallHoweverLongTheHistory(t *testing.T) {
 		w.do(t, func(c *Customer, m Moment) (Verdict, error) {
 			return c.RecordPlayback(m, PlaybackReport{LicenseID: license, PlayID: fmt.Sprint(round), Kind: PlayStart, DeviceTime: m.Now})
 		})
-		w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, license) })
+		w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, license, nil) })
 		w.pass(36 * time.Hour)
 		if round == 500 {
 			size = w.books.Size()
@@ -161,7 +161,7 @@ func TestOnlySoManyEndedLicencesAreKept(t *testing.T) {
 		if i == 0 {
 			first = last
 		}
-		w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, last) })
+		w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, last, nil) })
 		w.pass(time.Second)
 	}
 	if n := len(w.books.licenses); n != maxEnded {
@@ -245,7 +245,7 @@ func TestLapsedLicencesAreRecordedInFrontAFewAtATime(t *testing.T) {
 	}
 	w.pass(40 * 24 * time.Hour)
 	change := func(state string) []string {
-		_, events := w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.ChangeMembership(m, state) })
+		_, events := w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.ChangeMembership(m, state, nil) })
 		return typesOf(events)
 	}
 	if got := change(MembershipPaused); len(got) != maxLapsed+1 || got[0] != "LicenseExpired" || got[maxLapsed] != "MembershipChanged" {
@@ -301,7 +301,7 @@ func TestNothingIsForgottenThatAWindowReachesBackTo(t *testing.T) {
 		w.now = use
 		w.plan(t, "standard", "NZ")
 		license := w.granted(t, "phone", "harbour")
-		w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, license) })
+		w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.Release(m, license, nil) })
 		for w.now = w.now.Add(24 * time.Hour); w.now.Before(ask); w.now = w.now.Add(24 * time.Hour) {
 			w.plan(t, "standard", []string{"NZ", "AU"}[w.now.YearDay()%2]) // any event of another day prunes
 		}

@@ -122,7 +122,7 @@ func (w *world) do(t tb, decide func(*Customer, Moment) (Verdict, error)) (Verdi
 
 func (w *world) plan(t tb, plan, country string) {
 	t.Helper()
-	w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.ChangePlan(m, plan, country) })
+	w.do(t, func(c *Customer, m Moment) (Verdict, error) { return c.ChangePlan(m, plan, country, nil) })
 }
 
 func (w *world) ask(device, title string) AcquireRequest {

@@ -38,9 +38,9 @@ func AboutEvent(e *domain.Event) (About, domain.Payload, error) {
 	case *domain.LicenseDenied:
 		a = About{Subject: p.Subject, Code: p.Code, Decision: &p.Decision}
 	case *domain.LicenseReleased:
-		a = About{Subject: p.Subject, ReasonCode: p.Cause}
+		a = About{Subject: p.Subject, ReasonCode: p.Cause}.because(p.Reason)
 	case *domain.ReleaseConfirmed:
-		a = About{Subject: p.Subject}
+		a = About{Subject: p.Subject}.because(p.Reason)
 	case *domain.LicenseRevoked:
 		a = About{Subject: p.Subject}.because(&p.Reason)
 	case *domain.LicenseExpired:
@@ -73,15 +73,15 @@ func AboutEvent(e *domain.Event) (About, domain.Payload, error) {
 	case *domain.ExceptionWithdrawn:
 		a = About{Exception: p.ExceptionID}.because(&p.Reason)
 	case *domain.PlanChanged:
-		a = About{Subject: domain.Subject{Plan: p.Plan, Country: p.Country}}
+		a = About{Subject: domain.Subject{Plan: p.Plan, Country: p.Country}}.because(p.Reason)
 	case *domain.MembershipChanged:
-		a = About{}
+		a = About{}.because(p.Reason)
 	case *domain.GrantReconciled:
 		a = About{Subject: p.Subject, Code: p.Code}
 	case *domain.TitleWithdrawn:
 		a = About{Subject: domain.Subject{TitleID: p.TitleID}}.because(p.Reason)
 	case *domain.PolicyPublished:
-		a = About{}
+		a = About{}.because(p.Reason)
 	default:
 		return About{}, nil, &PoisonError{Event: e, Err: fmt.Errorf("%w: %s has no place in the read models", domain.ErrUnknownEventType, e.Type)}
 	}

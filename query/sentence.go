@@ -25,9 +25,9 @@ func Sentence(e *domain.Event, data domain.Payload) string {
 	case *domain.LicenseDenied:
 		return deniedSentence(p)
 	case *domain.LicenseReleased:
-		return fmt.Sprintf("The licence for %s on device %s was released%s%s.", titled(&p.Subject), p.DeviceID, releaseCause(p.Cause), removalWords(p.Removal))
+		return fmt.Sprintf("The licence for %s on device %s was released%s%s%s.", titled(&p.Subject), p.DeviceID, releaseCause(p.Cause), because(p.Reason), removalWords(p.Removal))
 	case *domain.ReleaseConfirmed:
-		return fmt.Sprintf("Device %s confirmed that %s is gone from it.", p.DeviceID, titled(&p.Subject))
+		return fmt.Sprintf("Device %s confirmed that %s is gone from it%s.", p.DeviceID, titled(&p.Subject), because(p.Reason))
 	case *domain.LicenseRevoked:
 		return fmt.Sprintf("The licence for %s on device %s was revoked%s.", titled(&p.Subject), p.DeviceID, because(&p.Reason))
 	case *domain.LicenseExpired:
@@ -64,9 +64,9 @@ func Sentence(e *domain.Event, data domain.Payload) string {
 	case *domain.ExceptionWithdrawn:
 		return fmt.Sprintf("Exception %s was withdrawn%s.", p.ExceptionID, because(&p.Reason))
 	case *domain.PlanChanged:
-		return fmt.Sprintf("The plan is now %s in %s%s.", p.Plan, p.Country, before(p.PreviousPlan, p.PreviousCountry))
+		return fmt.Sprintf("The plan is now %s in %s%s%s.", p.Plan, p.Country, before(p.PreviousPlan, p.PreviousCountry), because(p.Reason))
 	case *domain.MembershipChanged:
-		return fmt.Sprintf("The membership is now %s%s.", p.State, before(p.Previous))
+		return fmt.Sprintf("The membership is now %s%s%s.", p.State, before(p.Previous), because(p.Reason))
 	case *domain.GrantReconciled:
 		if p.Outcome == "revoked" {
 			return fmt.Sprintf("The grant of %s made without the books was settled: revoked, because of “%s”.", titled(&p.Subject), RefusalWords(p.Code))
@@ -79,7 +79,7 @@ func Sentence(e *domain.Event, data domain.Payload) string {
 		}
 		return fmt.Sprintf("Title %s leaves the catalogue %s on %s%s.", p.TitleID, where, moment(p.From), because(p.Reason))
 	case *domain.PolicyPublished:
-		return fmt.Sprintf("Version %d of policy %s is in force from %s.", p.Version, p.Policy, moment(p.EffectiveFrom))
+		return fmt.Sprintf("Version %d of policy %s is in force from %s%s.", p.Version, p.Policy, moment(p.EffectiveFrom), because(p.Reason))
 	}
 	return e.Type + "."
 }

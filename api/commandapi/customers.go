@@ -15,11 +15,13 @@ type (
 	PlanChange struct {
 		Plan    web.ID      `json:"plan" doc:"A plan of the policy in force" example:"standard"`
 		Country web.Country `json:"country" doc:"The home country, ISO 3166-1 alpha-2" example:"DE"`
+		Reason  *Reason     `json:"reason,omitempty" doc:"Why; an operator must give one, a service need not"`
 	}
 
 	// MembershipChange is a state of the membership.
 	MembershipChange struct {
-		State string `json:"state" enum:"active,on_hold,paused,cancelled" doc:"What a membership on hold refuses is the policy's business" example:"on_hold"`
+		State  string  `json:"state" enum:"active,on_hold,paused,cancelled" doc:"What a membership on hold refuses is the policy's business" example:"on_hold"`
+		Reason *Reason `json:"reason,omitempty" doc:"Why; an operator must give one, a service need not"`
 	}
 
 	// Exception is something that support allows.
@@ -50,7 +52,7 @@ func (r routes) customers() {
 			if err != nil {
 				return nil, err
 			}
-			return done(r.do.ChangePlan(ctx, command.ChangePlan{Meta: m, Customer: string(in.Customer), Plan: string(in.Body.Plan), Country: string(in.Body.Country)}))
+			return done(r.do.ChangePlan(ctx, command.ChangePlan{Meta: m, Customer: string(in.Customer), Plan: string(in.Body.Plan), Country: string(in.Body.Country), Reason: in.Body.Reason.givenIfAny()}))
 		})
 	web.Handle(r.api, r.customer("change-membership", http.MethodPut, "membership", "Set the membership's state", ""),
 		func(ctx context.Context, in *struct {
@@ -62,7 +64,7 @@ func (r routes) customers() {
 			if err != nil {
 				return nil, err
 			}
-			return done(r.do.ChangeMembership(ctx, command.ChangeMembership{Meta: m, Customer: string(in.Customer), State: in.Body.State}))
+			return done(r.do.ChangeMembership(ctx, command.ChangeMembership{Meta: m, Customer: string(in.Customer), State: in.Body.State, Reason: in.Body.Reason.givenIfAny()}))
 		})
 	web.Handle(r.api, r.customer("revoke-all-licenses", http.MethodPost, "revoke-all", "Take every licence back", "Needs a reason. The answer holds the events of all revocations."),
 		func(ctx context.Context, in *struct {

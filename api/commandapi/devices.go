@@ -15,9 +15,16 @@ type Registration struct {
 	Replaces   web.ID `json:"replaces,omitempty" doc:"The device that this one was before a reinstall: it gives up its slot" example:"dev-0"`
 }
 
-// Removal is what may be said with a removal.
+// Removal is what may be said with a removal, or the end of a licence.
 type Removal struct {
-	Reason *Reason `json:"reason,omitempty" doc:"Why; support must give one, a customer need not"`
+	Reason *Reason `json:"reason,omitempty" doc:"Why; support and operators must give one, a customer need not"`
+}
+
+func (r *Removal) given() *command.ReasonGiven {
+	if r == nil {
+		return nil
+	}
+	return r.Reason.givenIfAny()
 }
 
 func (r routes) device(id, method, act, summary, description string) web.Spec {
@@ -53,12 +60,7 @@ func (r routes) devices() {
 			if err != nil {
 				return nil, err
 			}
-			c := command.RemoveDevice{Meta: m, Customer: string(in.Customer), DeviceID: string(in.Device)}
-			if in.Body != nil && in.Body.Reason != nil {
-				given := in.Body.Reason.given()
-				c.Reason = &given
-			}
-			return done(r.do.RemoveDevice(ctx, c))
+			return done(r.do.RemoveDevice(ctx, command.RemoveDevice{Meta: m, Customer: string(in.Customer), DeviceID: string(in.Device), Reason: in.Body.given()}))
 		})
 	web.Handle(r.api, r.device("block-device", http.MethodPost, "/block", "Block a device", "It gets nothing until it is unblocked; a removal does not end the block. Needs a reason."),
 		func(ctx context.Context, in *deviceReasoned) (*Done, error) {

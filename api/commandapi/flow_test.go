@@ -191,6 +191,62 @@ func TestSupportMustGiveAReasonForEveryAct(t *testing.T) {
 	}
 }
 
+// Whatever a person does carries a reason; what a program does need not, and may.
+func TestAnOperatorGivesAReasonForWhatAServiceNeedNot(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("c-1")
+	licenses := []string{w.acquire("c-1", "film-1", "dev-1"), w.acquire("c-1", "film-2", "dev-1"), w.acquire("c-1", "film-3", "dev-1")}
+	document := string(domain.DefaultPolicy().JSON())
+	const query = "?reason.code=studio&reason.text=New+terms&reason.case=CHG-12"
+	for _, c := range []struct {
+		method, path, body, field string
+		recorded                  string // the type of the event
+	}{
+		{"PUT", "/v1/customers/c-1/plan", `{"plan":"premium","country":"DE"}`, "body.reason", "PlanChanged"},
+		{"PUT", "/v1/customers/c-1/membership", `{"state":"paused"}`, "body.reason", "MembershipChanged"},
+		{"POST", "/v1/customers/c-1/licenses/" + licenses[0] + "/release", `{}`, "body.reason", "LicenseReleased"},
+		{"POST", "/v1/customers/c-1/licenses/" + licenses[0] + "/confirm-release", ``, "body.reason", "ReleaseConfirmed"},
+		{"DELETE", "/v1/customers/c-1/devices/dev-1", `{}`, "body.reason", "DeviceRemoved"},
+		{"POST", "/v1/titles/film-9/withdraw", `{"countries":["DE"]}`, "body.reason", "TitleWithdrawn"},
+		{"PUT", "/v1/policies/default", document, "query.reason.code", "PolicyPublished"},
+	} {
+		before := w.events()
+		var body any // none
+		if c.body != "" {
+			body = c.body
+		}
+		a := w.send(domain.RoleOperator, "", c.method, c.path, body)
+		if p := a.Problem(t); a.Status != http.StatusUnprocessableEntity || !names(p, c.field) || w.events() != before {
+			t.Errorf("%s %s without a reason: status %d: %s", c.method, c.path, a.Status, a.Raw)
+		}
+		reason := `"reason":{"code":"studio","text":"New terms","case":"CHG-12"}`
+		switch {
+		case c.field != "body.reason":
+			a = w.send(domain.RoleOperator, "", c.method, c.path+query, c.body)
+		case len(c.body) > 2:
+			a = w.send(domain.RoleOperator, "", c.method, c.path, strings.TrimSuffix(c.body, "}")+","+reason+"}")
+		default:
+			a = w.send(domain.RoleOperator, "", c.method, c.path, "{"+reason+"}")
+		}
+		w.must(a)
+		if recorded := w.newest(c.recorded); !strings.Contains(recorded, `"reason":{"code":"studio","text":"`) || !strings.Contains(recorded, `"case":"CHG-12"}`) || strings.Contains(recorded, "New terms") {
+			t.Errorf("%s is recorded as %.300s", c.recorded, recorded)
+		}
+	}
+	w.must(w.send(domain.RoleService, "", "PUT", "/v1/customers/c-1/membership", `{"state":"active"}`))
+	w.must(w.send(domain.RoleService, "", "PUT", "/v1/customers/c-1/plan", `{"plan":"standard","country":"DE","reason":"customer"}`))
+	w.must(w.send(domain.RoleDevice, "c-1", "PUT", "/v1/customers/c-1/devices/dev-1", map[string]any{"device_type": "ipad", "name": ""}))
+	w.must(w.send(domain.RoleDevice, "c-1", "POST", "/v1/customers/c-1/licenses/"+licenses[1]+"/release", nil))
+	for _, path := range []string{"/v1/titles/film-8/withdraw?dry_run=true", "/v1/policies/default?dry_run=true"} {
+		method, body := "POST", `{"countries":[]}`
+		if strings.Contains(path, "policies") {
+			method, body = "PUT", document
+		}
+		w.must(w.send(domain.RoleOperator, "", method, path, body))
+	}
+}
+
 func TestAnExceptionIsNamedInTheAnswerAndCanBeWithdrawn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -284,12 +340,12 @@ func TestAWithdrawalAndAPolicyCanBeTriedFirst(t *testing.T) {
 	if w.events() != before {
 		t.Error("a dry run recorded something")
 	}
-	a = w.must(w.send(domain.RoleOperator, "", "PUT", "/v1/policies/default", document))
+	a = w.must(w.send(domain.RoleOperator, "", "PUT", "/v1/policies/default?reason.code=other", document))
 	if o := outcome(t, a); o.PolicyVersion != 2 {
 		t.Errorf("published as version %d, want 2: %s", o.PolicyVersion, a.Raw)
 	}
 	wrong := strings.Replace(string(document), `"plans"`, `"plams"`, 1)
-	a = w.send(domain.RoleOperator, "", "PUT", "/v1/policies/default", wrong)
+	a = w.send(domain.RoleOperator, "", "PUT", "/v1/policies/default?reason.code=other", wrong)
 	if p := a.Problem(t); a.Status != http.StatusUnprocessableEntity || !strings.HasPrefix(p.Errors[0].Field, "body.") {
 		t.Errorf("a misspelt policy: status %d: %.400s", a.Status, a.Raw)
 	}
@@ -303,7 +359,7 @@ func TestAPolicyMayBeYAMLAndItsMistakesAreNamedByTheirLines(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	put := func(document, kind string) *webtest.Answer {
-		return w.send(domain.RoleOperator, "", "PUT", "/v1/policies/default", document, "Content-Type", kind)
+		return w.send(domain.RoleOperator, "", "PUT", "/v1/policies/default?reason.code=other", document, "Content-Type", kind)
 	}
 	inYAML, err := yaml.JSONToYAML(domain.DefaultPolicy().JSON())
 	if err != nil {

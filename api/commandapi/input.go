@@ -45,9 +45,6 @@ type (
 		Key     string `header:"Idempotency-Key" minLength:"36" maxLength:"36" doc:"UUID of version 7; without one, the command gets one here and a repeat is a command of its own" example:"0198c0de-7a11-7000-8000-000000000000"`
 		IfMatch string `header:"If-Match" maxLength:"64" doc:"The stream's version that the caller has seen, in quotes: the command is refused with 412 when it has another. Absent or *: any" example:"\"12\""`
 	}
-
-	// Nothing is the body of a command that says all in its path.
-	Nothing struct{}
 )
 
 func (k KeyNeeded) meta(ctx context.Context) (command.Meta, error) {
@@ -88,6 +85,14 @@ func (r *Reason) Schema(registry huma.Registry) *huma.Schema {
 
 func (r *Reason) given() command.ReasonGiven {
 	return command.ReasonGiven{Code: r.Code, Text: r.Text, Case: r.Case}
+}
+
+func (r *Reason) givenIfAny() *command.ReasonGiven {
+	if r == nil {
+		return nil
+	}
+	given := r.given()
+	return &given
 }
 
 // Scope is what an exception covers: an object, or the kind alone, or kind:id.

@@ -110,20 +110,20 @@ func (r routes) licenses() {
 			return done(r.do.RenewLicense(ctx, c))
 		})
 	web.Handle(r.api, r.license("release-license", "{license}/release", "Give a licence back", "The first half of a removal: it frees the concurrent limits, as the policy says. The device confirms when its copy is destroyed."),
-		func(ctx context.Context, in *licenseOnly) (*Done, error) {
+		func(ctx context.Context, in *licenseEnd) (*Done, error) {
 			m, err := in.meta(ctx)
 			if err != nil {
 				return nil, err
 			}
-			return done(r.do.ReleaseLicense(ctx, command.ReleaseLicense{Meta: m, Customer: string(in.Customer), LicenseID: string(in.License)}))
+			return done(r.do.ReleaseLicense(ctx, command.ReleaseLicense{Meta: m, Customer: string(in.Customer), LicenseID: string(in.License), Reason: in.Body.given()}))
 		})
 	web.Handle(r.api, r.license("confirm-release", "{license}/confirm-release", "Confirm that a copy is destroyed", "The device's record of destruction: the second half of a removal, recorded however late it comes."),
-		func(ctx context.Context, in *licenseOnly) (*Done, error) {
+		func(ctx context.Context, in *licenseEnd) (*Done, error) {
 			m, err := in.meta(ctx)
 			if err != nil {
 				return nil, err
 			}
-			return done(r.do.ConfirmRelease(ctx, command.ConfirmRelease{Meta: m, Customer: string(in.Customer), LicenseID: string(in.License)}))
+			return done(r.do.ConfirmRelease(ctx, command.ConfirmRelease{Meta: m, Customer: string(in.Customer), LicenseID: string(in.License), Reason: in.Body.given()}))
 		})
 	web.Handle(r.api, r.license("revoke-license", "{license}/revoke", "Take a licence back", "Needs a reason. The device goes on until it is online; late plays are still recorded."),
 		func(ctx context.Context, in *struct {
@@ -154,8 +154,8 @@ func (r routes) licenses() {
 		})
 }
 
-type licenseOnly struct {
+type licenseEnd struct {
 	LicensePath
 	KeyNeeded
-	Body *Nothing
+	Body *Removal
 }

@@ -20,10 +20,18 @@ type (
 	Withdrawal struct {
 		Countries []web.Country `json:"countries" maxItems:"300" nullable:"false" doc:"Where, ISO 3166-1 alpha-2; an empty list: everywhere" example:"[\"DE\",\"AT\"]"`
 		From      *time.Time    `json:"from,omitempty" doc:"From when; absent, or a moment that has passed: at once" example:"2026-12-01T00:00:00Z"`
+		Reason    *Reason       `json:"reason,omitempty" doc:"Why; an operator must give one, but for a dry run; a service need not"`
 	}
 
 	// PolicyDocument is a policy document as it was sent.
 	PolicyDocument json.RawMessage
+
+	// ReasonGiven is a reason beside a body that has no place for one.
+	ReasonGiven struct {
+		Code string `query:"reason.code" enum:"lost_device,chargeback,fraud,studio,customer,other" doc:"Why; needed, but for a dry run" example:"studio"`
+		Text string `query:"reason.text" maxLength:"1000" doc:"In your own words; kept encrypted" example:"New terms from December"`
+		Case string `query:"reason.case" maxLength:"128" doc:"Case number" example:"CHG-12"`
+	}
 
 	// Keys are the keys that devices check licences with.
 	Keys struct {
@@ -54,6 +62,13 @@ func (*PolicyDocument) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeObject, AdditionalProperties: true, Description: "As in GET /v1/policies/{policy}/versions/{version}"}
 }
 
+func (r *ReasonGiven) given() *command.ReasonGiven {
+	if *r == (ReasonGiven{}) {
+		return nil
+	}
+	return &command.ReasonGiven{Code: r.Code, Text: r.Text, Case: r.Case}
+}
+
 func (r routes) reference() {
 	web.Handle(r.api, web.Spec{
 		ID: "withdraw-title", Method: http.MethodPost, Path: "/v1/titles/{title}/withdraw", Tag: "reference", Timeout: r.timeout, Problems: decided,
@@ -72,7 +87,7 @@ func (r routes) reference() {
 		case m.Minted && !in.DryRun:
 			return nil, web.Field(web.Invalid, "header.Idempotency-Key", "is missing")
 		}
-		c := command.WithdrawTitle{Meta: m, TitleID: string(in.Title), DryRun: in.DryRun}
+		c := command.WithdrawTitle{Meta: m, TitleID: string(in.Title), DryRun: in.DryRun, Reason: in.Body.Reason.givenIfAny()}
 		for _, country := range in.Body.Countries {
 			c.Countries = append(c.Countries, string(country))
 		}
@@ -89,6 +104,7 @@ func (r routes) reference() {
 		Policy        string    `path:"policy" enum:"default,device-types" doc:"Which document" example:"default"`
 		EffectiveFrom time.Time `query:"effective_from" doc:"From when it is in force; absent: at once" example:"2026-12-01T00:00:00Z"`
 		DryRun        bool      `query:"dry_run" doc:"Only check the document and tell who would be touched"`
+		ReasonGiven
 		KeyTaken
 		Body PolicyDocument
 	}) (*Done, error) {
@@ -98,6 +114,7 @@ func (r routes) reference() {
 		}
 		return done(r.do.PublishPolicy(ctx, command.PublishPolicy{
 			Meta: m, Policy: in.Policy, Document: in.Body, EffectiveFrom: in.EffectiveFrom, DryRun: in.DryRun,
+			Reason: in.given(),
 		}))
 	})
 	web.Handle(r.api, web.Spec{

@@ -106,6 +106,21 @@ func (w *world) events() int {
 	return n
 }
 
+// newest is the payload of the newest event of a type.
+func (w *world) newest(kind string) string {
+	payload := ""
+	for shard := range 3 {
+		for _, e := range w.store.Entries(shard) {
+			for i := range e.Events {
+				if e.Events[i].Type == kind {
+					payload = string(e.Events[i].Payload)
+				}
+			}
+		}
+	}
+	return payload
+}
+
 // send sends a command with a fresh key, unless the header says otherwise.
 func (w *world) send(role domain.Role, customer, method, path string, body any, header ...string) *webtest.Answer {
 	w.t.Helper()

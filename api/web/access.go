@@ -10,8 +10,8 @@ import (
 // Who may do what: one row per route, and no route without a row. A device may only act for the customer in its token;
 // for any other customer every route answers as for one that does not exist.
 //
-// support gives a reason for every act, and its reads are recorded; so it asks explain, which is, and not evaluate. An analyst sees pseudonyms, commands nothing, and
-// may resolve a pseudonym for a reason, which is recorded. An operator runs the system and may do what support may.
+// support and operators give a reason for every act, and support's reads are recorded; so it asks explain, which is, and not
+// evaluate. An analyst sees pseudonyms, commands nothing, and may resolve a pseudonym for a reason, which is recorded. An operator runs the system and may do what support may.
 func access() []AccessRow {
 	return []AccessRow{
 		// Command API

@@ -148,7 +148,7 @@ func (h *History) arrive() int {
 	h.states[id] = c
 	plan, country := h.pick("ads", "standard", "premium"), h.pick("US", "DE", "FR", "BR", "JP")
 	return h.record(c, domain.Actor{ID: "billing", Role: domain.RoleService}, func(m domain.Moment) (domain.Verdict, error) {
-		return c.ChangePlan(m, plan, country)
+		return c.ChangePlan(m, plan, country, nil)
 	})
 }
 
@@ -192,9 +192,9 @@ func (h *History) onLicense(c *domain.Customer, what string) int {
 		r := domain.PlaybackReport{LicenseID: l.LicenseID, PlayID: fmt.Sprintf("p-%d", h.commands), Kind: h.pick("start", "start", "stop"), DeviceTime: h.Now.Add(-late)}
 		return h.record(c, actor, func(m domain.Moment) (domain.Verdict, error) { return c.RecordPlayback(m, r) })
 	case "release":
-		return h.record(c, actor, func(m domain.Moment) (domain.Verdict, error) { return c.Release(m, l.LicenseID) })
+		return h.record(c, actor, func(m domain.Moment) (domain.Verdict, error) { return c.Release(m, l.LicenseID, nil) })
 	case "confirm":
-		return h.record(c, actor, func(m domain.Moment) (domain.Verdict, error) { return c.ConfirmRelease(m, l.LicenseID) })
+		return h.record(c, actor, func(m domain.Moment) (domain.Verdict, error) { return c.ConfirmRelease(m, l.LicenseID, nil) })
 	}
 	return h.record(c, h.agent(), func(m domain.Moment) (domain.Verdict, error) { return c.Revoke(m, l.LicenseID, h.reason()) })
 }
@@ -218,11 +218,11 @@ func (h *History) onAccount(c *domain.Customer) int {
 			expires := m.Now.Add(72 * time.Hour)
 			return c.GrantException(m, domain.ExceptionRequest{Code: domain.CodeYearlyTitleLimit, Uses: 2, ExpiresAt: &expires, Reason: reason})
 		case 6:
-			return c.ChangeMembership(m, h.pick("active", "active", "on_hold", "paused"))
+			return c.ChangeMembership(m, h.pick("active", "active", "on_hold", "paused"), nil)
 		case 7:
 			return c.RegisterDevice(m, domain.RegisterRequest{DeviceID: fmt.Sprintf("d-%s-n%d", c.ID(), h.random.IntN(3)), DeviceType: "ipad"})
 		}
-		return c.ChangePlan(m, h.pick("ads", "standard", "premium"), h.pick("US", "DE"))
+		return c.ChangePlan(m, h.pick("ads", "standard", "premium"), h.pick("US", "DE"), nil)
 	})
 }
 

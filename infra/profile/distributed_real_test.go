@@ -336,7 +336,7 @@ func TestEveryProcessTellsWhichVersionsItDecidesAndAnswersWith(t *testing.T) {
 	}
 	call(http.MethodGet, "/v1/policies/default/versions/current", "", &version)
 	var published json.RawMessage
-	call(http.MethodPut, "/v1/policies/default", string(version.Document), &published)
+	call(http.MethodPut, "/v1/policies/default?reason.code=other", string(version.Document), &published)
 	tell(2)
 }
 
