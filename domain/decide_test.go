@@ -445,3 +445,36 @@ func TestADeviceIsToldFromWhenItShowsWhatRemains(t *testing.T) {
 		t.Errorf("a licence that has ended shows what remains of it: %v", got)
 	}
 }
+
+// Decision 0034: a report is recorded however late, as long as the books remember the licence.
+func TestALateReportIsRecordedAsLongAsTheLicenceIsRemembered(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		late  time.Duration
+		known bool
+	}{{89 * 24 * time.Hour, true}, {91 * 24 * time.Hour, false}} {
+		w := newWorld()
+		w.movie("harbour", "aurora")
+		w.plan(t, "standard", "DE")
+		license, played := w.granted(t, "phone", "harbour"), w.now
+		w.do(t, func(c *Customer, m Moment) (Verdict, error) {
+			return c.Revoke(m, license, Reason{Code: ReasonChargeback})
+		})
+		w.pass(c.late)
+		reports := map[string]func() (Verdict, error){
+			"play": func() (Verdict, error) {
+				return w.books.RecordPlayback(w.moment(), PlaybackReport{LicenseID: license, PlayID: "p-1", Kind: PlayStart, DeviceTime: played})
+			},
+			"record of destruction": func() (Verdict, error) { return w.books.ConfirmRelease(w.moment(), license) },
+		}
+		for name, report := range reports {
+			v, err := report()
+			switch {
+			case c.known && (err != nil || len(v.Events) == 0):
+				t.Errorf("%s after %s: %d events, %v", name, c.late, len(v.Events), err)
+			case !c.known && (!errors.Is(err, ErrNotFound) || len(v.Events) != 0):
+				t.Errorf("%s after %s: %d events, %v", name, c.late, len(v.Events), err)
+			}
+		}
+	}
+}

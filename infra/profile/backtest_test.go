@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/goccy/go-yaml"
+
 	"carryon/api/cli"
 	"carryon/api/config"
 	"carryon/api/simulate"
@@ -37,8 +39,12 @@ func stricter(t *testing.T) []byte {
 
 func TestAShadowPolicyAndABacktestFindTheSameDifferences(t *testing.T) {
 	t.Parallel()
-	file := filepath.Join(t.TempDir(), "policy.json")
-	if err := os.WriteFile(file, stricter(t), 0o600); err != nil {
+	inYAML, err := yaml.JSONToYAML(stricter(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "policy.yaml")
+	if err := os.WriteFile(file, inYAML, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c, err := config.Load(config.Sources{Flags: map[string]string{"data": t.TempDir(), "shadow-policy": file}})
