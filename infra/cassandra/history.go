@@ -12,6 +12,7 @@ import (
 	"carryon/command"
 	"carryon/domain"
 	"carryon/infra/codec"
+	"carryon/infra/compact"
 )
 
 // Histories are derived from the log by plain writes. Every cell of a row is taken from the entry, its timestamp too, so
@@ -209,17 +210,30 @@ func fitting(rows []historyRow) (n, size int) {
 const rowOverhead = 64
 
 // An event stands in its row as the only event of an entry that has nothing else: what the entry would say stands in
-// the row. Its place is kept there, too. It is not packed: the table packs what stands side by side, and the events of a
-// stream resemble each other.
+// the row. Its place is kept there, too. It is packed here and not by the server, which would pack it again with every
+// flush and compaction: that was a third of its work. Packed is the first byte of a row that is; the codec's own version
+// that of one that is not.
+const packed = 0x80
+
 func encodeEvent(event *domain.Event) ([]byte, error) {
 	alone := *event
 	alone.Position.Place = 0
-	return codec.EncodeUnpacked(&domain.Entry{Shard: event.Position.Shard, Index: event.Position.Index, RecordedAt: beginning, Events: []domain.Event{alone}})
+	data, err := codec.EncodeUnpacked(&domain.Entry{Shard: event.Position.Shard, Index: event.Position.Index, RecordedAt: beginning, Events: []domain.Event{alone}})
+	if err != nil {
+		return nil, err
+	}
+	return compact.AppendPacked([]byte{packed}, data), nil
 }
 
 var beginning = time.UnixMicro(0).UTC()
 
 func decodeEvent(position domain.Position, data []byte) (domain.Event, error) {
+	if len(data) > 0 && data[0] == packed {
+		var err error
+		if data, err = compact.Unpack(data[1:]); err != nil {
+			return domain.Event{}, fmt.Errorf("a packed row: %w: %w", command.ErrDiffers, err)
+		}
+	}
 	e := domain.Entry{Shard: position.Shard, Index: position.Index, RecordedAt: beginning}
 	if err := codec.DecodeEvents(&e, data); err != nil {
 		return domain.Event{}, err

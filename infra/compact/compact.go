@@ -33,6 +33,9 @@ const maxUnpacked = 4 << 20
 // Pack compresses.
 func Pack(data []byte) []byte { return dictionary().Encode(nil, data) }
 
+// AppendPacked compresses, behind what is there.
+func AppendPacked(into, data []byte) []byte { return append(into, Pack(data)...) }
+
 // Unpack undoes Pack.
 func Unpack(packed []byte) ([]byte, error) {
 	n, err := s2.DecodedLen(packed)
