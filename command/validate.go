@@ -161,7 +161,7 @@ func (f *form) country(field, code string) {
 		f.add(field, "is missing")
 		return
 	}
-	if !isCountry(code) {
+	if !IsCountry(code) {
 		f.add(field, "is %q, which is no country: two capital letters of ISO 3166 are wanted, as in DE", clip(code))
 	}
 }
@@ -172,7 +172,8 @@ func (f *form) optionalCountry(field, code string) {
 	}
 }
 
-func isCountry(code string) bool {
+// IsCountry tells whether a code is a country's in ISO 3166-1 alpha-2.
+func IsCountry(code string) bool {
 	if len(code) != 2 || code[0] < 'A' || code[0] > 'Z' || code[1] < 'A' || code[1] > 'Z' {
 		return false
 	}

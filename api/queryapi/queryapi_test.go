@@ -358,6 +358,8 @@ func TestAProblemSaysWhatWouldBeRight(t *testing.T) {
 		{"/v1/customers/c-1?min_version=9007199254740993", "", "query.min_version", "is more than 9007199254740991"},
 		{"/v1/policies/default/diff?from=1000000000", "", "query.from", "is more than 999999999"},
 		{"/v1/customers/c-1/timeline?limit=1000000", "", "query.limit", "is more than 200"},
+		{"/v1/customers/c-1/explain?title_id=t&device_id=d&country=ZZ", "", "query.country", `is "ZZ", which is no country of ISO 3166`},
+		{"/v1/events/search?country=DE,UK", "", "query.country[1]", `is "UK", which is no country of ISO 3166`},
 		{"/v1/events/live", strings.Repeat("x", 5000), "header.Last-Event-ID", "is longer than 4096 characters"},
 	} {
 		a := get(t, h, domain.RoleOperator, c.path, "Last-Event-ID", c.header)

@@ -21,5 +21,5 @@ type Country string
 
 // Schema is that of a country.
 func (*Country) Schema(huma.Registry) *huma.Schema {
-	return &huma.Schema{Type: huma.TypeString, Pattern: "^[A-Z]{2}$", PatternDescription: "a country: two capital letters of ISO 3166, as in DE"}
+	return &huma.Schema{Type: huma.TypeString, Format: formatCountry, Pattern: "^[A-Z]{2}$", PatternDescription: "a country: two capital letters of ISO 3166, as in DE"}
 }

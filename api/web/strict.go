@@ -18,6 +18,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/validation"
 
+	"carryon/command"
+
 	"carryon/api/strictyaml"
 )
 
@@ -242,9 +244,7 @@ func checkValue(registry huma.Registry, s *huma.Schema, at string, v any, p *Pro
 			checkValue(registry, s.Items, fmt.Sprintf("%s[%d]", at, i), item, p)
 		}
 	case string:
-		if s.Format == formatTime {
-			checkTime(at, v, p)
-		}
+		checkFormat(s, at, v, p)
 	case json.Number:
 		if s.Type != huma.TypeInteger {
 			return
@@ -392,12 +392,15 @@ func checkQuery(op *huma.Operation, u *url.URL) (string, *Problem) {
 			if parameter.Explode == nil || !*parameter.Explode {
 				given[name] = []string{strings.Join(values, ",")}
 			}
+			for i, value := range strings.Split(given[name][0], ",") {
+				checkFormat(parameter.Schema.Items, fmt.Sprintf("query.%s[%d]", name, i), value, p)
+			}
 		case len(values) > 1:
 			p.add("query."+name, "is given %d times", len(values))
 		case parameter.Schema.Type == huma.TypeBoolean && values[0] != "true" && values[0] != "false":
 			p.add("query."+name, "is %q; true and false are possible", clip(values[0]))
-		case parameter.Schema.Format == formatTime:
-			checkTime("query."+name, values[0], p)
+		default:
+			checkFormat(parameter.Schema, "query."+name, values[0], p)
 		}
 	}
 	if len(p.Errors) > 0 {
@@ -406,7 +409,23 @@ func checkQuery(op *huma.Operation, u *url.URL) (string, *Problem) {
 	return given.Encode(), nil
 }
 
-const formatTime = "date-time" // of a schema
+// Formats of a schema.
+const (
+	formatTime    = "date-time"
+	formatCountry = "country"
+)
+
+// checkFormat looks for texts of the right form that mean nothing. The form is huma's to check.
+func checkFormat(s *huma.Schema, place, text string, p *Problem) {
+	switch s.Format {
+	case formatTime:
+		checkTime(place, text, p)
+	case formatCountry:
+		if len(text) == 2 && strings.ToUpper(text) == text && !command.IsCountry(text) {
+			p.add(place, "is %q, which is no country of ISO 3166", clip(text))
+		}
+	}
+}
 
 // Years that a time may lie in. The first of them keeps the zero time out, which is taken for no time at all everywhere
 // behind this; a time after the last can't be written in RFC 3339.
