@@ -465,7 +465,7 @@ func TestALateReportIsRecordedAsLongAsTheLicenceIsRemembered(t *testing.T) {
 			"play": func() (Verdict, error) {
 				return w.books.RecordPlayback(w.moment(), PlaybackReport{LicenseID: license, PlayID: "p-1", Kind: PlayStart, DeviceTime: played})
 			},
-			"record of destruction": func() (Verdict, error) { return w.books.ConfirmRelease(w.moment(), license) },
+			"record of destruction": func() (Verdict, error) { return w.books.ConfirmRelease(w.moment(), license, nil) },
 		}
 		for name, report := range reports {
 			v, err := report()
