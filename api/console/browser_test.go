@@ -29,6 +29,7 @@ import (
 
 	"carryon/domain"
 	"carryon/infra/provision"
+	"carryon/query"
 )
 
 // The console in the distribution's Chromium: every screen is opened, the errands are carried out with clicks and keys,
@@ -218,7 +219,29 @@ func inBrowser(t *testing.T) (w *world, refusedTitle string) {
 	}
 	w = newWorldOf(t, o)
 	w.shows(anna)
+	w.caughtUp()
+	w.finds()
 	return w, refusedTitle
+}
+
+// finds waits until a search finds what the log holds now: an index may show it a moment after it was applied.
+func (w *world) finds() {
+	w.t.Helper()
+	heads, err := w.system.Heads(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for shard, head := range heads {
+		if head.Index == 0 {
+			continue
+		}
+		_, err := w.system.Queries().SearchEvents.Handle(w.t.Context(), query.SearchEvents{
+			By: query.Caller{Actor: domain.Actor{ID: "test", Role: domain.RoleOperator}}, MinPosition: domain.Position{Shard: shard, Index: head.Index},
+		})
+		if err != nil {
+			w.t.Fatalf("searching shard %d up to entry %d: %v", shard, head.Index, err)
+		}
+	}
 }
 
 // shows waits until the pages show all that happened to a customer.
