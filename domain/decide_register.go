@@ -73,7 +73,9 @@ func (c *Customer) hearRegister(m Moment, r RegisterRequest) (*registerHearing, 
 		books = c.withoutDevice(m, h.removal)
 	}
 	h.hearing = books.hear(m, CommandRegisterDevice, Request{DeviceID: r.DeviceID, DeviceType: r.DeviceType, Replaces: r.Replaces})
-	h.replacing, h.swapping = h.replaced != nil, h.replaced != nil && h.removal.CountsAsReplacement
+	if h.replaced != nil {
+		h.replacing, h.swapping = c, h.removal.CountsAsReplacement
+	}
 	kind, known := h.aboutDevice(r.DeviceType)
 	h.kindKnown, h.subject.Country = known, c.country
 

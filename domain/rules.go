@@ -33,8 +33,8 @@ type hearing struct {
 	country string
 	window  Window // that is open; of a title that is known
 
-	replacing bool // the request removes a device
-	swapping  bool // and that counts as a replacement
+	replacing *Customer // the books before the request removes a device; nil: it removes none
+	swapping  bool      // and that counts as a replacement
 }
 
 func (c *Customer) hear(m Moment, command string, request Request) *hearing {

@@ -80,14 +80,23 @@ func (h *hearing) slot(d *device) {
 		if !holds || other.id == h.subject.DeviceID {
 			continue
 		}
-		if h.replacing && other.id == h.decision.Request.Replaces {
-			until = h.c.licensesPend(other, h.ref, h.now, endless) // its removal comes with the request, whenever that is made
+		if h.replacing != nil && other.id == h.decision.Request.Replaces {
+			until = h.c.licensesPend(other, h.ref, h.now, h.memoryAfterRemoval)
 		}
 		r.HeldBy = append(r.HeldBy, Holder{Kind: ScopeDevice, ID: other.id, Until: until.pointer()})
 		ends = append(ends, until)
 	}
 	r.ResetsAt = h.moment(freeAt(ends, used-limit.Max))
 	h.refuse(r)
+}
+
+// memoryAfterRemoval is for the licences of a device whose removal comes with the request, whenever that is made: those
+// that it ends are not forgotten before it.
+func (h *hearing) memoryAfterRemoval(l *license) Seconds {
+	if was := h.replacing.license(l.subject.LicenseID); was != nil && was.endedAt == 0 {
+		return endless
+	}
+	return h.policy.endedLicenseMemory()
 }
 
 // holdsSlot tells whether a device takes a slot, and until when if it does so only for a time. A removed device may
@@ -99,20 +108,20 @@ func (c *Customer) holdsSlot(d *device, policy *Policy, ref Reference, now insta
 	if policy.General.SlotFreedOn != SlotFreedOnConfirmation {
 		return false, 0
 	}
-	until := c.licensesPend(d, ref, now, policy.endedLicenseMemory())
+	until := c.licensesPend(d, ref, now, func(*license) Seconds { return policy.endedLicenseMemory() })
 	return until != 0, until
 }
 
 // licensesPend is when the last licence of a removed device that may still be there has run out or is forgotten: 0 when
 // none is there.
-func (c *Customer) licensesPend(d *device, ref Reference, now instant, memory Seconds) instant {
+func (c *Customer) licensesPend(d *device, ref Reference, now instant, memory func(*license) Seconds) instant {
 	until := instant(0)
 	for _, l := range c.licenses {
 		if l.subject.DeviceID != d.id || l.endedAt == 0 || l.removal != RemovalPending {
 			continue
 		}
 		end := l.ending(ref)
-		end.limit(l.endedAt.plus(memory), "")
+		end.limit(l.endedAt.plus(memory(l)), "")
 		switch {
 		case end.at == 0:
 			return endOfTime
