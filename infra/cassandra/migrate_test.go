@@ -13,7 +13,8 @@ func TestEveryStatementOfAMigrationMayRunTwiceAndSaysWhere(t *testing.T) {
 	}
 	for _, m := range all {
 		for _, statement := range m.statements {
-			if !strings.Contains(statement, "IF NOT EXISTS") {
+			sets := strings.HasPrefix(statement, "ALTER TABLE") && strings.Contains(statement, " WITH ") // an option has its value, however often it is set
+			if !sets && !strings.Contains(statement, "IF NOT EXISTS") {
 				t.Errorf("%s fails when it runs twice: %s", m.name, statement)
 			}
 			if !strings.Contains(inKeyspace(statement, "here"), " here.") {
