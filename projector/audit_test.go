@@ -266,6 +266,40 @@ func TestAModelThatIsBehindIsNoDifference(t *testing.T) {
 	}
 }
 
+// unmade is a model with a stream whose events its projection does not take any more.
+type unmade struct {
+	projector.Auditable
+	refuse func() error
+}
+
+func (u unmade) AuditStream(ctx context.Context, stream domain.StreamID, events []domain.Event) ([]string, error) {
+	if stream == "customer/c" {
+		return nil, u.refuse()
+	}
+	return u.Auditable.AuditStream(ctx, stream, events)
+}
+
+func TestAnAuditGoesOnAfterEventsThatCannotBeApplied(t *testing.T) {
+	t.Parallel()
+	for name, refuse := range map[string]func() error{
+		"refused": func() error { return fmt.Errorf("making rows anew: %w", projector.ErrPoison) },
+		"panics":  func() error { panic("over an event") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, target := audited(t)
+			target.Models[0].Rows = unmade{target.Models[0].Rows, refuse}
+			report, err := projector.Audit(t.Context(), target, projector.AuditOptions{})
+			if err != nil || len(report.Differences) != 1 || !strings.Contains(report.Differences[0].String(), "counting customer/c") {
+				t.Fatalf("%v, %v", report.Differences, err)
+			}
+			if report.Recomputed != 8 || len(report.Wrong) != 0 {
+				t.Errorf("%d streams were compared, and %v would be mended", report.Recomputed, report.Wrong)
+			}
+		})
+	}
+}
+
 func TestAnAuditThatCannotReadSaysSo(t *testing.T) {
 	t.Parallel()
 	f, target := audited(t)
