@@ -1,7 +1,6 @@
 package simulate
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -12,11 +11,12 @@ import (
 )
 
 // JournalFile is a file with a line for every acknowledged command that recorded something: customer, version, key. It
-// outlives the servers, not a crash of this program, so it is buffered.
+// outlives the servers and this program, whoever kills them, but not the machine: each line is written at once, and never
+// synced.
 type JournalFile struct {
 	mu    sync.Mutex
 	file  *os.File
-	out   *bufio.Writer
+	line  []byte
 	lines atomic.Int64
 }
 
@@ -29,7 +29,7 @@ func OpenJournal(path string) (*JournalFile, error) {
 	if err := cutTorn(f); err != nil {
 		return nil, errors.Join(fmt.Errorf("the journal: %w", err), f.Close())
 	}
-	return &JournalFile{file: f, out: bufio.NewWriterSize(f, 64<<10)}, nil
+	return &JournalFile{file: f}, nil
 }
 
 // cutTorn leaves whole lines only, and goes to the end.
@@ -60,16 +60,17 @@ func (j *JournalFile) Acknowledged(op Op, a Answer) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.lines.Add(1)
-	_, err := fmt.Fprintf(j.out, "%s %d %s\n", op.Customer, a.Version, op.Key)
+	j.line = fmt.Appendf(j.line[:0], "%s %d %s\n", op.Customer, a.Version, op.Key)
+	_, err := j.file.Write(j.line)
 	return err
 }
 
 // Lines that were noted since the file was opened.
 func (j *JournalFile) Lines() int64 { return j.lines.Load() }
 
-// Close writes what is buffered.
+// Close closes the file.
 func (j *JournalFile) Close() error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return errors.Join(j.out.Flush(), j.file.Close())
+	return j.file.Close()
 }

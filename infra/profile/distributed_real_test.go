@@ -203,10 +203,10 @@ func TestFiveProcessesAreKilledOneAfterTheOtherAndNothingIsLost(t *testing.T) {
 		"--duration", "60s", "--patience", "60", "--journal", journal, "--prefix", "e-")
 	for round := range 2 {
 		for _, h := range []*house{commands[0], projectors[0], commands[1], query, projectors[1]} {
-			time.Sleep(4 * time.Second) //nolint:forbidigo // a load goes on meanwhile
+			grow(t, journal, 200)
 			h.kill()
 			if round == 1 {
-				time.Sleep(time.Second) //nolint:forbidigo // others take over
+				grow(t, journal, 50) // others have taken over
 			}
 			h.start()
 		}
@@ -361,7 +361,7 @@ func TestANodeOfTheRingIsKilledAndCommandsGoOn(t *testing.T) {
 	journal := filepath.Join(w.dir, "journal")
 	finished := w.load("--url", command.url(), "--query-url", query.url(), "--households", "60", "--callers", "16",
 		"--duration", "40s", "--patience", "60", "--journal", journal, "--prefix", "r-")
-	time.Sleep(10 * time.Second) //nolint:forbidigo // a load goes on meanwhile
+	grow(t, journal, 300)
 	text, err := os.ReadFile(filepath.Join(run, "cassandra", "3", "node2", "pid"))
 	if err != nil {
 		t.Fatal(err)
@@ -384,6 +384,23 @@ func TestANodeOfTheRingIsKilledAndCommandsGoOn(t *testing.T) {
 	t.Logf("the load:\n%s", said)
 	if text, status := w.run(t.Context(), "verify", "--catch-up", "--journal", journal); status != 0 {
 		t.Fatalf("the audit, with a node away, ended with status %d:\n%s", status, text)
+	}
+}
+
+// grow waits until a load has so many more commands acknowledged.
+func grow(t *testing.T, journal string, by int) {
+	t.Helper()
+	wanted := lines(t, journal) + by
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for lines(t, journal) < wanted {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("of %d commands only %d were acknowledged within a minute", wanted, lines(t, journal))
+		}
 	}
 }
 
