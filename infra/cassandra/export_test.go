@@ -22,3 +22,12 @@ func (s *Store) ForgetTails(shard int) { s.tails.forget(shard) }
 func (s *Store) BucketHead(ctx context.Context, shard int, bucket int64) (domain.Head, error) {
 	return s.bucketHead(ctx, shard, bucket, quorum)
 }
+
+// Migrations is how many there are.
+func Migrations() int {
+	all, err := migrations()
+	if err != nil {
+		panic(err)
+	}
+	return len(all)
+}
