@@ -20,7 +20,7 @@ import (
 )
 
 type backtestCommand struct {
-	Policy string    `help:"Policy document to decide under (JSON)." required:"" placeholder:"FILE"`
+	Policy string    `help:"Policy document to decide under, JSON or (.yaml, .yml) YAML." required:"" placeholder:"FILE"`
 	From   time.Time `help:"Only what was decided at or after, as in 2026-03-01T00:00:00Z." placeholder:"TIME"`
 	To     time.Time `help:"Only what was decided before." placeholder:"TIME"`
 	Studio []string  `help:"Only titles of these studios." placeholder:"ID"`
