@@ -5,8 +5,10 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"carryon/command"
 	"carryon/domain"
@@ -143,6 +145,25 @@ func TestAnActIsShownFirstThenDoneOnceAndStandsInTheTimeline(t *testing.T) {
 	form.Set("key", "") // another command, decided on the version that was seen
 	if got := v.post("/customers/c-1/acts/block-device", form); got.status < 400 {
 		t.Errorf("without a key: status %d", got.status)
+	}
+}
+
+func TestAMomentTakesInWhatWasRecordedInItsSecond(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0, 0)
+	w.customer("c-1", "tablet")
+	w.block("dev-1", "c-1")
+	w.caughtUp()
+	v := w.visitor(domain.RoleSupport)
+	latest := time.Now().UTC()
+	for _, now := range []string{latest.Format("2006-01-02T15:04:05"), strconv.FormatInt(latest.Unix(), 10), ""} {
+		q := url.Values{"at": {latest.Add(-time.Hour).Format(time.RFC3339)}, "and": {now}}
+		if now == "" {
+			q = url.Values{}
+		}
+		if got := v.get("/customers/c-1/time?" + q.Encode()); got.status != http.StatusOK || !strings.Contains(got.text, "blocked") {
+			t.Errorf("moment %q: status %d, the block of a moment ago is missing", now, got.status)
+		}
 	}
 }
 

@@ -18,7 +18,10 @@ import (
 // everything that differs and the event because of which it does. What differs without an event differs because time
 // passed: a licence ran out, a counter's window moved on.
 
-const maxEvents = 2000 // of a history that is drawn and looked through
+const (
+	maxEvents  = 2000        // of a history that is drawn and looked through
+	sliderStep = time.Minute // as in the template
+)
 
 type timeView struct {
 	Customer string
@@ -94,20 +97,26 @@ func (v *visit) moments() error {
 	return v.show("time", frame{Title: "Time of " + customer, Section: "find", Find: customer}, view)
 }
 
-// moment reads what a slider (seconds), a field, or a link says.
+// moment reads what a slider (seconds), a field, or a link says. Who names a second means what was recorded in it, too:
+// else the act of a moment ago would be missing from "now". A slider goes by minutes, so its last one is now.
 func (v *visit) moment(text, name string) (time.Time, error) {
-	if text == "" {
-		return v.now.Truncate(time.Second), nil
-	}
 	at, ok := readTime(text, false)
-	if seconds, err := strconv.ParseInt(text, 10, 64); err == nil && seconds > 0 && seconds < 1<<40 {
-		at, ok = time.Unix(seconds, 0).UTC(), true
-	}
-	if !ok {
+	switch seconds, err := strconv.ParseInt(text, 10, 64); {
+	case text == "":
+		return v.now, nil
+	case err == nil && seconds > 0 && seconds < 1<<40:
+		at = time.Unix(seconds, 0).UTC()
+		if v.now.Sub(at) < sliderStep {
+			at = v.now
+		}
+	case !ok:
 		return time.Time{}, web.Field(web.Invalid, name, "is not a moment, as in 2026-03-01T12:00")
 	}
+	if at.Nanosecond() == 0 {
+		at = at.Add(time.Second - time.Microsecond) // recorded times are whole microseconds
+	}
 	if at.After(v.now) {
-		at = v.now.Truncate(time.Second)
+		at = v.now
 	}
 	return at, nil
 }
