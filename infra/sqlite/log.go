@@ -33,7 +33,8 @@ type LogStore struct {
 	busyWait    time.Duration
 	turn        chan struct{} // holds a token while nobody writes
 	w           *writer       // of whoever holds the turn; nil when it must be made anew
-	checkpoints *checkpointer
+	checkpoints *Checkpointer
+	written     int         // bytes since the last checkpoint was asked for; of whoever holds the turn
 	damaged     atomic.Bool // a hole in a history was found
 	heads       heads
 
@@ -70,7 +71,7 @@ func OpenLog(ctx context.Context, path string, cfg LogConfig) (*LogStore, error)
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), file.Close())
 	}
 	s.turn <- struct{}{}
-	s.checkpoints = startCheckpointer(s)
+	s.checkpoints = StartCheckpointer(s.file.Reader, func(ctx context.Context) (func(), error) { return s.end, s.begin(ctx) })
 	return s, nil
 }
 
@@ -92,7 +93,7 @@ func (s *LogStore) Close() error {
 		return nil
 	}
 	close(s.turn)
-	s.checkpoints.stop()
+	s.checkpoints.Stop()
 	if s.w != nil {
 		s.w.close()
 	}
@@ -199,8 +200,21 @@ func (s *LogStore) claim(ctx context.Context, c *claim) error {
 	}
 	c.result = command.Claimed{Applied: true, Head: c.head()}
 	s.heads.saw(c.entry.Shard, c.entry.Index)
-	s.checkpoints.wrote(len(c.data) + len(c.runs)*pageBytes)
+	s.wrote(len(c.data) + len(c.runs)*pageBytes)
 	return nil
+}
+
+const (
+	checkpointBytes = 16 << 20 // written, about, between two checkpoints
+	// lateCheckpoint is when a claim does it after all, in pages.
+	lateCheckpoint = 32 * checkpointBytes / pageBytes
+)
+
+// wrote counts about how much a transaction wrote. Whoever calls it has the turn.
+func (s *LogStore) wrote(bytes int) {
+	if s.written += bytes; s.written >= checkpointBytes && s.checkpoints.Due() {
+		s.written = 0
+	}
 }
 
 func (c *claim) head() domain.Head {

@@ -77,6 +77,6 @@ func (s *LogStore) saveSnapshots(ctx context.Context, snapshots []command.Snapsh
 	if err := w.commit(); err != nil {
 		return err
 	}
-	s.checkpoints.wrote(bytes)
+	s.wrote(bytes)
 	return nil
 }

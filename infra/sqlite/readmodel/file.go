@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	driver "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -39,11 +40,14 @@ const (
 	readers         = 4       // connections that read
 	cacheBytes      = 4 << 20 // of pages, for each of them
 	writeCacheBytes = 32 << 20
-	walPages        = 4096  // between checkpoints of the write-ahead log: 16 MiB
+	latePages       = 65536 // of the write-ahead log, before a transaction copies it back after all: 256 MiB
 	busyMillis      = 100   // a write lock held longer than this is somebody else's transaction
 	maxVariables    = 32766 // of one statement
 	rowsAtOnce      = 128   // of one statement
 )
+
+// checkpointEvery is how much time lies between two checkpoints at least.
+const checkpointEvery = time.Second
 
 // sqliteFile is the engine of a model in a file: a connection that writes, and some that read.
 type sqliteFile struct {
@@ -54,6 +58,9 @@ type sqliteFile struct {
 
 	conn  *sql.Conn // the one that writes; only the holder of the turn uses it
 	stmts map[string]*sql.Stmt
+
+	checkpoints *sqlite.Checkpointer
+	copied      time.Time // when a checkpoint was asked for; of the holder of the turn
 
 	closing sync.Once
 	closed  error
@@ -81,7 +88,7 @@ func openSQLite(ctx context.Context, path string, s Schema) (_ *sqliteFile, err 
 	}()
 	f.db, err = sqlite.Open(ctx, path, sqlite.FileConfig{
 		ApplicationID: applicationID, Version: s.Version, Migrate: s.createIn,
-		Durability: sqlite.Normal, Readers: readers, CacheBytes: cacheBytes, Checkpoint: walPages,
+		Durability: sqlite.Normal, Readers: readers, CacheBytes: cacheBytes, Checkpoint: latePages,
 	})
 	if err != nil {
 		return nil, err
@@ -89,8 +96,28 @@ func openSQLite(ctx context.Context, path string, s Schema) (_ *sqliteFile, err 
 	if f.conn, err = f.db.Writer.Conn(ctx); err != nil {
 		return nil, err
 	}
-	_, err = f.conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d; PRAGMA cache_size = -%d", busyMillis, writeCacheBytes>>10))
-	return f, err
+	if _, err = f.conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d; PRAGMA cache_size = -%d", busyMillis, writeCacheBytes>>10)); err != nil {
+		return nil, err
+	}
+	f.checkpoints = sqlite.StartCheckpointer(f.db.Reader, f.idle)
+	return f, nil
+}
+
+// idle waits until nobody writes, and keeps it so until end.
+func (f *sqliteFile) idle(ctx context.Context) (end func(), err error) {
+	select {
+	case f.turn <- struct{}{}:
+		return func() { <-f.turn }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// wrote asks for a checkpoint now and then. Whoever calls it has the turn.
+func (f *sqliteFile) wrote() {
+	if now := time.Now(); now.Sub(f.copied) >= checkpointEvery && f.checkpoints.Due() {
+		f.copied = now
+	}
 }
 
 // create makes the tables. Read models are not migrated: they are built anew.
@@ -110,6 +137,9 @@ func (f *sqliteFile) Close() error {
 
 func (f *sqliteFile) close() error {
 	f.turn <- struct{}{} // kept: nobody writes after this
+	if f.checkpoints != nil {
+		f.checkpoints.Stop()
+	}
 	var errs []error
 	f.mu.Lock()
 	for _, s := range f.queries {

@@ -78,6 +78,7 @@ func (t *sqliteTx) Commit(ctx context.Context) error {
 	if _, err := t.f.conn.ExecContext(ctx, "COMMIT"); err != nil {
 		return storeError(err)
 	}
+	t.f.wrote()
 	t.end()
 	return nil
 }

@@ -1,0 +1,78 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"sync"
+	"time"
+)
+
+// Checkpointer copies what is committed from the write-ahead log into the file. SQLite would let a transaction do it,
+// which then takes many times as long as others. So it is done beside them: first most of it, while they go on; then,
+// between two of them, the little that they wrote meanwhile, so that the next one begins the write-ahead log anew and it
+// does not grow for ever. FileConfig.Checkpoint is then only for when that fails, as while a long read keeps the
+// write-ahead log from beginning anew.
+type Checkpointer struct {
+	db     *sql.DB
+	turn   func(context.Context) (end func(), err error)
+	due    chan struct{} // room for one
+	cancel context.CancelFunc
+	ended  sync.WaitGroup
+}
+
+// StartCheckpointer starts one that copies through connections of db. turn waits until nobody writes, and keeps it so until
+// end. Who started it stops it.
+func StartCheckpointer(db *sql.DB, turn func(context.Context) (end func(), err error)) *Checkpointer {
+	ctx, cancel := context.WithCancel(context.Background())
+	c := &Checkpointer{db: db, turn: turn, due: make(chan struct{}, 1), cancel: cancel}
+	c.ended.Go(func() { c.run(ctx) })
+	return c
+}
+
+// Stop ends it, and waits until it has.
+func (c *Checkpointer) Stop() {
+	c.cancel()
+	c.ended.Wait()
+}
+
+// Due asks for a checkpoint and does not wait for it. It answers false while one that was asked for has not begun.
+func (c *Checkpointer) Due() bool {
+	select {
+	case c.due <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (c *Checkpointer) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.due:
+		}
+		// A failure does no harm: the next one does the work of both.
+		if c.copyBack(ctx) == nil {
+			c.finish(ctx)
+		}
+	}
+}
+
+// copyBack copies what stood in the write-ahead log when it began, as far as no reader needs it.
+func (c *Checkpointer) copyBack(ctx context.Context) error {
+	_, err := c.db.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
+	return err
+}
+
+// finish copies the rest while nobody writes. It does not wait for its turn for long: transactions come first.
+func (c *Checkpointer) finish(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	end, err := c.turn(ctx)
+	if err != nil {
+		return
+	}
+	defer end()
+	_ = c.copyBack(ctx) // see run
+}
