@@ -22,6 +22,9 @@ type Config struct {
 	// together in few transactions instead of costing one each. After a pause an entry goes at once, and so does what
 	// follows on a transaction that was full.
 	Pace time.Duration // 10 ms
+	// Leisure is the same while nobody in this process waits for rows of the model, where that is longer. Who begins to
+	// wait ends it.
+	Leisure time.Duration // none
 
 	// Courtesy says how long to rest after a round of work that took so long, for the sake of others; nil: not at all.
 	Courtesy func(took time.Duration) time.Duration

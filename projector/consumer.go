@@ -114,9 +114,7 @@ func (c *Consumer[T]) runShard(ctx context.Context, s *shardState) error {
 		switch outcome {
 		case Progressed:
 			quiet, pause = c.cfg.QuietMin, c.cfg.RetryMin
-			if rest := max(s.rest(begin), c.courtesy(begin)); rest > 0 {
-				sleep(ctx, rest)
-			}
+			c.rest(ctx, s, begin)
 		case Idle:
 			pause = c.cfg.RetryMin
 			if s.await(ctx, vary(c.patience(s.shard, quiet))) {
@@ -138,6 +136,32 @@ func (c *Consumer[T]) runShard(ctx context.Context, s *shardState) error {
 		}
 	}
 	return nil
+}
+
+// rest pauses after a transaction that began at a moment, so that entries come together. A backlog waits for nothing but
+// for the sake of others.
+func (c *Consumer[T]) rest(ctx context.Context, s *shardState, begin time.Time) {
+	if kind := c.courtesy(begin); kind > 0 {
+		sleep(ctx, kind)
+	}
+	if s.behind() {
+		return
+	}
+	if rest := c.cfg.Pace - time.Since(begin); rest > 0 {
+		sleep(ctx, rest)
+	}
+	someone := c.waiter.someone()
+	leisure := c.cfg.Leisure - time.Since(begin)
+	if leisure <= 0 || c.waiter.awaited() {
+		return
+	}
+	timer := time.NewTimer(leisure)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-someone:
+	case <-timer.C:
+	}
 }
 
 // courtesy is how long others want to be left alone after a round.

@@ -219,15 +219,11 @@ func (s *shardState) forget() {
 	s.waitingBytes = 0
 }
 
-// rest is how long to pause after a transaction that began at a moment, so that entries come together. A backlog waits
-// for nothing.
-func (s *shardState) rest(begin time.Time) time.Duration {
+// behind tells whether the last transaction held as much as one may.
+func (s *shardState) behind() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.full {
-		return 0
-	}
-	return s.cfg.Pace - time.Since(begin)
+	return s.full
 }
 
 // correctTail takes back what was heard of but is not there, unless more was heard of meanwhile.

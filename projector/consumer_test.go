@@ -91,6 +91,46 @@ func checkAnOfferedEntryIsAppliedAtOnceAfterAPause(t *testing.T) {
 	})
 }
 
+func TestAModelThatNobodyWaitsForTakesItsTimeUntilSomebodyDoes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, checkAModelThatNobodyWaitsForTakesItsTimeUntilSomebodyDoes)
+}
+
+func checkAModelThatNobodyWaitsForTakesItsTimeUntilSomebodyDoes(t *testing.T) {
+	f := newFixture(projector.Config{Pace: 10 * time.Millisecond, Leisure: 50 * time.Millisecond}, counting{}, nil)
+	_ = running(t, f, func() {
+		pass(time.Second)
+		var steps, last uint64
+		for range 500 { // one a millisecond
+			f.Offer(f.journal.claim(1, "a"))
+			synctest.Wait()
+			if at := f.applied(1); at != last {
+				steps, last = steps+1, at
+			}
+			pass(time.Millisecond)
+		}
+		if steps < 9 || steps > 12 {
+			t.Errorf("500 entries in half a second were applied in %d transactions, want about 10", steps)
+		}
+		pass(time.Second)
+		f.Offer(f.journal.claim(1, "a"))
+		pass(15 * time.Millisecond) // the pace is over, the leisure is not
+		e := f.journal.claim(1, "a")
+		f.Offer(e)
+		synctest.Wait()
+		if f.applied(1) >= e.Index {
+			t.Fatal("it was applied although nobody waits")
+		}
+		before := time.Now()
+		if err := f.WaitFor(t.Context(), domain.Position{Shard: 1, Index: e.Index}, "customer/a"); err != nil {
+			t.Error(err)
+		}
+		if took := time.Since(before); took > time.Millisecond {
+			t.Errorf("who waits waited for %v", took)
+		}
+	})
+}
+
 func TestEntriesThatComeCloseTogetherShareATransaction(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, checkEntriesThatComeCloseTogetherShareATransaction)

@@ -531,13 +531,20 @@ func TestNobodyIsToldOfAGenerationBeforeItIsRead(t *testing.T) {
 	eventually(t, "the new generation has it", func() bool { c, err := s.stores[2].Checkpoints(ctx); return err == nil && c[0].Index == e.Index })
 	waiting, enough := context.WithTimeout(ctx, 50*time.Millisecond)
 	defer enough()
-	if err := m.WaitFor(waiting, e.Events[0].Position, e.Events[0].Stream); err == nil && m.Generation() == 1 {
+	err := m.WaitFor(waiting, e.Events[0].Position, e.Events[0].Stream)
+	// The old generation has it after all when it was hinted at before the other one's promotion was noticed.
+	old, asking := s.stores[1].Checkpoints(ctx)
+	if asking != nil {
+		t.Fatal(asking)
+	}
+	if err == nil && m.Generation() == 1 && old[0].Index < e.Index {
 		t.Error("it was said to be applied, and the generation that is read does not have it")
 	}
 	close(first.open)
-	if err := m.WaitFor(ctx, e.Events[0].Position, e.Events[0].Stream); err != nil || m.Generation() != 2 {
-		t.Errorf("in the end: %v, generation %d", err, m.Generation())
+	if err := m.WaitFor(ctx, e.Events[0].Position, e.Events[0].Stream); err != nil {
+		t.Error(err)
 	}
+	eventually(t, "the new generation is read", func() bool { return m.Generation() == 2 })
 }
 
 func quickModel() projector.ModelConfig {

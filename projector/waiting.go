@@ -31,6 +31,7 @@ type Waiter struct {
 	readAt  time.Time
 	stops   map[int]error
 	changed chan struct{} // closed at the next change
+	begun   chan struct{} // closed when somebody begins to wait and nobody did
 }
 
 // How often the checkpoints are read while somebody waits.
@@ -43,7 +44,7 @@ const (
 func NewWaiter(store Progress) *Waiter {
 	return &Waiter{
 		store: store, reading: make(chan struct{}, 1),
-		at: make(map[int]uint64), stops: make(map[int]error), changed: make(chan struct{}),
+		at: make(map[int]uint64), stops: make(map[int]error), changed: make(chan struct{}), begun: make(chan struct{}),
 	}
 }
 
@@ -51,8 +52,8 @@ func NewWaiter(store Progress) *Waiter {
 // the stream is parked at or before it, ErrHistoryDiffers (wrapped) when a consumer in this process found that, and
 // the context's error when the context ends first.
 func (w *Waiter) WaitFor(ctx context.Context, pos domain.Position, stream domain.StreamID) error {
-	w.waits.Add(1)
-	defer w.waits.Add(-1)
+	var mine wait
+	defer mine.end(w)
 	isBefore := func(p Parked) bool { return p.Position.Index <= pos.Index }
 	err := w.parked(ctx, stream, isBefore)
 	for poll := pollMin; err == nil; poll = min(poll*3/2, pollMax) {
@@ -62,6 +63,7 @@ func (w *Waiter) WaitFor(ctx context.Context, pos domain.Position, stream domain
 			break
 		}
 		if err = stopped; err == nil {
+			mine.begin(w)
 			err = w.next(ctx, changed, poll)
 		}
 	}
@@ -76,8 +78,8 @@ func (w *Waiter) WaitFor(ctx context.Context, pos domain.Position, stream domain
 func (w *Waiter) WaitForVersion(ctx context.Context, stream domain.StreamID, version uint64,
 	current func(context.Context) (uint64, error),
 ) error {
-	w.waits.Add(1)
-	defer w.waits.Add(-1)
+	var mine wait
+	defer mine.end(w)
 	isBefore := func(p Parked) bool { return p.FirstSeq <= version }
 	for poll := pollMin; ; poll = min(poll*3/2, pollMax) {
 		w.mu.Lock()
@@ -91,6 +93,7 @@ func (w *Waiter) WaitForVersion(ctx context.Context, stream domain.StreamID, ver
 			err = w.parked(ctx, stream, isBefore)
 		}
 		if err == nil {
+			mine.begin(w)
 			err = w.next(ctx, changed, poll)
 		}
 		if err != nil {
@@ -101,6 +104,35 @@ func (w *Waiter) WaitForVersion(ctx context.Context, stream domain.StreamID, ver
 
 // awaited tells whether somebody waits.
 func (w *Waiter) awaited() bool { return w.waits.Load() > 0 }
+
+// someone is closed when somebody begins to wait, unless somebody does now.
+func (w *Waiter) someone() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.begun
+}
+
+// wait is one that has begun when it turned out that there is something to wait for.
+type wait struct{ begun bool }
+
+func (m *wait) begin(w *Waiter) {
+	if m.begun {
+		return
+	}
+	m.begun = true
+	if w.waits.Add(1) == 1 {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		close(w.begun)
+		w.begun = make(chan struct{})
+	}
+}
+
+func (m *wait) end(w *Waiter) {
+	if m.begun {
+		w.waits.Add(-1)
+	}
+}
 
 // parked returns a *ParkedError when the stream is parked where it matters.
 func (w *Waiter) parked(ctx context.Context, stream domain.StreamID, matters func(Parked) bool) error {

@@ -2,7 +2,10 @@ package profile
 
 import (
 	"context"
+	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"time"
 
 	"carryon/api/cli"
@@ -18,8 +21,20 @@ type embedded struct{}
 
 // OpenEmbedded opens the data folder and wires everything.
 func OpenEmbedded(ctx context.Context, c *config.Config, o cli.OpenOptions) (*System, error) {
+	moreProcessors()
 	return open(ctx, c, o, embedded{})
 }
+
+// moreProcessors lets the runtime use more of what it calls processors than there are: SQLite writes and syncs in system
+// calls, and each keeps one of them from running anything until the runtime notices, up to 10 ms later. As many again,
+// but not more than there are files. GOMAXPROCS in the environment stands.
+var moreProcessors = sync.OnceFunc(func() {
+	const files = 7 // the log and six read models
+	if os.Getenv("GOMAXPROCS") == "" {
+		n := runtime.GOMAXPROCS(0)
+		runtime.GOMAXPROCS(n + min(n, files))
+	}
+})
 
 func (embedded) openStores(ctx context.Context, s *System) (err error) {
 	s.layout.customerShards = 1

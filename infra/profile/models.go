@@ -77,7 +77,7 @@ func newModel[T projector.Tx, M projector.Store[T], O projector.Store[T]](s *Sys
 	open func(ctx context.Context, generation int) (O, error),
 ) *projector.Model[T, M] {
 	model := projector.NewModel(projector.ModelConfig{
-		Consumer: projector.Config{Logger: s.logger, Turns: s.turns, Assigned: s.assigned},
+		Consumer: projector.Config{Logger: s.logger, Turns: s.turns, Leisure: s.leisure, Assigned: s.assigned},
 		Rebuild:  projector.RebuildConfig{Busy: s.busy.now},
 	}, projector.ModelPorts[T, M]{
 		Projection: p, Generations: generations,
@@ -98,19 +98,23 @@ func newModel[T projector.Tx, M projector.Store[T], O projector.Store[T]](s *Sys
 // manyWaiting commands for each processor are a queue: a pace that the process keeps up with has fewer.
 const manyWaiting = 16
 
+// leisure is how long entries come together in a read model that nobody waits for. Readers are in the same process, so a
+// model knows.
+const leisure = 50 * time.Millisecond
+
 // commandsFirst leaves the commands of this process half of the processors while they queue, and the read models all of
 // them otherwise.
 func (s *System) commandsFirst() *projector.Turns {
 	processors := runtime.GOMAXPROCS(0)
 	return projector.NewTurns(processors, max(1, processors/2), func() bool {
-		return s.writer != nil && s.writer.Waiting() > manyWaiting*processors
+		return s.writer != nil && s.writer.Waiting() > manyWaiting*runtime.NumCPU()
 	})
 }
 
 // openModels opens the read models, each in files of its own.
 func (embedded) openModels(ctx context.Context, s *System) error {
 	dir := filepath.Join(s.config.Data, "read")
-	s.turns = s.commandsFirst()
+	s.turns, s.leisure = s.commandsFirst(), leisure
 	s.shared = projector.NewShared(s.log, sharedBytes)
 	generations := map[string]readmodel.Generations{}
 	for _, name := range []string{"reference", "customers", "timeline", "denials", "analytics", "search"} {

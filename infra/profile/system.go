@@ -55,6 +55,7 @@ type System struct {
 	access    query.AccessLog
 	shared    *projector.Shared
 	turns     *projector.Turns
+	leisure   time.Duration
 	transport atomic.Pointer[transport] // nil while nothing is carried
 	queries   *query.App
 	live      *query.Hub
