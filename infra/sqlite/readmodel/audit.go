@@ -287,7 +287,7 @@ func (s *Search) AuditStream(ctx context.Context, stream domain.StreamID, events
 	from, args := "documents x", []any{stream}
 	if kind := stream.Kind(); kind == domain.KindCustomer || kind == domain.KindFailOpen {
 		from = "(SELECT rowid AS id FROM words WHERE words MATCH ?) f JOIN documents x ON x.id = f.id"
-		args = []any{matching(query.SearchAsked{Filter: query.Filter{Customer: []string{stream.ID()}}}), stream}
+		args = []any{matching(query.SearchAsked{Filter: query.Filter{Customer: []string{stream.ID()}}}, nil), stream}
 	}
 	stored, err := s.lines(ctx, `SELECT x.seq, x.entry, x.place, x.event, x.type, x.occurred_at, x.recorded_at, x.actor, x.device, x.license, x.case_, x.decision, n.name, `+
 		dimensionColumns+` FROM `+from+` JOIN streams s ON s.id = x.stream JOIN titles n ON n.id = x.title_name JOIN dimensions d ON d.id = x.dimensions WHERE s.stream = ?`, args...)

@@ -86,7 +86,7 @@ func (t searchTx) Clear(ctx context.Context, stream domain.StreamID) error {
 		return err
 	}
 	if kind := stream.Kind(); kind == domain.KindCustomer || kind == domain.KindFailOpen {
-		words := matching(query.SearchAsked{Filter: query.Filter{Customer: []string{stream.ID()}}})
+		words := matching(query.SearchAsked{Filter: query.Filter{Customer: []string{stream.ID()}}}, nil)
 		// A fail-open stream has the words of its customer, whose documents are another stream's.
 		err := t.each(ctx, "SELECT w.rowid FROM words w LEFT JOIN documents x ON x.id = w.rowid WHERE words MATCH ? AND (x.id IS NULL OR x.stream = ?)", []any{words, number}, take)
 		if err != nil {

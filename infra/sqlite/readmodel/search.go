@@ -232,11 +232,12 @@ func (f searchField) word(value string) string {
 	return string(f.mark) + wordEncoding.EncodeToString(sum[:])[:12]
 }
 
-// matching is the FTS5 expression for words and filters; empty: everything matches.
-func matching(q query.SearchAsked) string {
+// matching is the FTS5 expression for words and filters; empty: everything matches. Beginnings are the words that begin as
+// words of the question do.
+func matching(q query.SearchAsked, beginnings map[string][]string) string {
 	var parts []string
 	for _, word := range q.Words {
-		parts = append(parts, anyOf(word, q.Tier))
+		parts = append(parts, anyOf(word, q.Tier, beginnings))
 	}
 	for _, f := range searchFields {
 		values := f.in(&q.Filter)
@@ -252,21 +253,52 @@ func matching(q query.SearchAsked) string {
 	return strings.Join(parts, " AND ")
 }
 
-// anyOf is what may stand for a word in a tier. A tier takes in those before it; which are then taken away.
-func anyOf(w query.WordAsked, tier query.Tier) string {
-	words := []string{quoted(inTitle + w.Word)}
-	if tier >= query.TierExact {
+// anyOf is what may stand for a word in a tier. A tier takes in those before it, which are then taken away: so a word of a
+// title is a word, too, and a word is one that begins with itself.
+func anyOf(w query.WordAsked, tier query.Tier, beginnings map[string][]string) string {
+	var words []string
+	known, few := beginnings[w.Word]
+	switch {
+	case tier < query.TierExact:
+		words = append(words, quoted(inTitle+w.Word))
+	case tier < query.TierLoose || !w.Prefix || few && len(known) == 0:
 		words = append(words, quoted(w.Word))
+	case !few:
+		words = append(words, quoted(w.Word)+" *")
 	}
 	if tier >= query.TierLoose {
-		if w.Prefix {
-			words = append(words, quoted(w.Word)+" *")
-		}
-		for _, alternative := range w.Typos {
+		for _, alternative := range append(known, w.Typos...) {
 			words = append(words, quoted(alternative))
 		}
 	}
 	return "(" + strings.Join(words, " OR ") + ")"
+}
+
+// fewBeginnings is how many words a beginning is taken apart into.
+const fewBeginnings = 100
+
+// foldedFurther are letters that the index takes for one, and the vocabulary does not: what begins with them the index
+// alone knows.
+const foldedFurther = "ςσ"
+
+// beginnings are the words that begin as those of the question do, by these; those of which there are many are left out.
+// FTS5 merges the postings of all words with a prefix before it yields the first; those of words that are named it walks
+// through as they are wanted.
+func (s *Search) beginnings(ctx context.Context, q query.SearchAsked) (map[string][]string, error) {
+	all := make(map[string][]string)
+	for _, w := range q.Words {
+		if q.Tier < query.TierLoose || !w.Prefix || strings.ContainsAny(w.Word, foldedFurther) {
+			continue
+		}
+		words, err := s.Vocabulary(ctx, w.Word, fewBeginnings+1)
+		if err != nil {
+			return nil, err
+		}
+		if len(words) <= fewBeginnings {
+			all[w.Word] = slices.Clip(words)
+		}
+	}
+	return all, nil
 }
 
 // quoted is a string of FTS5: nothing in it is syntax.
@@ -274,13 +306,17 @@ func quoted(word string) string { return `"` + strings.ReplaceAll(word, `"`, `""
 
 // found are the conditions for the hits of a tier, without those of the tiers before it where only its own are wanted, and
 // the column of their numbers.
-func found(q query.SearchAsked) (source, column string, w where) {
+func (s *Search) found(ctx context.Context, q query.SearchAsked) (source, column string, w where, err error) {
+	beginnings, err := s.beginnings(ctx, q)
+	if err != nil {
+		return "", "", w, err
+	}
 	source, column = "(SELECT id FROM documents", "documents.id"
-	if expression := matching(q); expression != "" {
+	if expression := matching(q, beginnings); expression != "" {
 		if len(q.Words) > 0 && q.Tier > query.TierTitle && q.Only {
 			before := q
 			before.Tier--
-			expression = "(" + expression + ") NOT (" + matching(before) + ")"
+			expression = "(" + expression + ") NOT (" + matching(before, beginnings) + ")"
 		}
 		source, column = "(SELECT rowid AS id FROM words", "words.rowid"
 		w.add("words MATCH ?", expression)
@@ -293,7 +329,7 @@ func found(q query.SearchAsked) (source, column string, w where) {
 	default:
 		w.add(column+" < ?", q.After)
 	}
-	return source, column, w
+	return source, column, w, nil
 }
 
 // recorded narrows the time down by the documents' numbers, which are as fine as milliseconds; only the documents of a
@@ -334,12 +370,15 @@ func (s *Search) Show(context.Context, domain.Position) error { return nil }
 
 // Hits returns documents in the order asked for: see query.SearchModel.
 func (s *Search) Hits(ctx context.Context, q query.SearchAsked) ([]query.SearchHit, error) {
-	source, column, w := found(q)
+	source, column, w, err := s.found(ctx, q)
+	if err != nil {
+		return nil, err
+	}
 	text := "SELECT h.id, s.stream, s.shard, x.seq, x.entry, x.place, x.event, x.type, x.occurred_at, x.recorded_at, x.actor, x.device, x.license, x.case_, x.decision, n.name, " +
 		dimensionColumns + " FROM " + source + " WHERE " + w.text() + inOrder(column, q.Oldest) + " LIMIT ?) h" +
 		" CROSS JOIN documents x ON x.id = h.id JOIN streams s ON s.id = x.stream JOIN titles n ON n.id = x.title_name JOIN dimensions d ON d.id = x.dimensions" + inOrder("h.id", q.Oldest)
 	var hits []query.SearchHit
-	err := s.each(ctx, text, append(w.args, q.Limit), func(r *sql.Rows) error {
+	err = s.each(ctx, text, append(w.args, q.Limit), func(r *sql.Rows) error {
 		var h query.SearchHit
 		var occurred, recorded int64
 		var policy string
@@ -365,9 +404,12 @@ func (s *Search) Hits(ctx context.Context, q query.SearchAsked) ([]query.SearchH
 
 // Count counts hits up to a bound.
 func (s *Search) Count(ctx context.Context, q query.SearchAsked, bound int) (int64, error) {
-	source, _, w := found(q)
+	source, _, w, err := s.found(ctx, q)
+	if err != nil {
+		return 0, err
+	}
 	var n int64
-	_, err := s.one(ctx, "SELECT count(*) FROM "+source+" WHERE "+w.text()+" LIMIT ?)", append(w.args, bound), &n)
+	_, err = s.one(ctx, "SELECT count(*) FROM "+source+" WHERE "+w.text()+" LIMIT ?)", append(w.args, bound), &n)
 	return n, err
 }
 
@@ -377,29 +419,60 @@ func (s *Search) Facets(ctx context.Context, q query.SearchAsked, fields []strin
 	for _, field := range fields {
 		facets[field] = map[string]int64{}
 	}
-	source, column, w := found(q)
-	// Many documents share their dimensions: they are counted first, and looked up once.
-	text := "SELECT g.n, g.type, " + dimensionColumns + " FROM (SELECT x.dimensions, x.type, count(*) AS n FROM " + source + " WHERE " + w.text() +
-		inOrder(column, false) + " LIMIT ?) h CROSS JOIN documents x ON x.id = h.id GROUP BY x.dimensions, x.type) g JOIN dimensions d ON d.id = g.dimensions"
-	err := s.each(ctx, text, append(w.args, bound), func(r *sql.Rows) error {
-		var n int64
-		var d projector.Document
-		var policy string
-		if err := r.Scan(append([]any{&n, &d.Type}, scanDimensions(&d.Dimensions, &policy)...)...); err != nil {
+	if len(fields) == 0 {
+		return facets, nil
+	}
+	source, column, w, err := s.found(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	text, err := facetCounts(fields, source+" WHERE "+w.text()+inOrder(column, false)+" LIMIT ?)")
+	if err != nil {
+		return nil, err
+	}
+	var n int64
+	values := make([]string, len(fields))
+	into := []any{&n}
+	for i := range values {
+		into = append(into, &values[i])
+	}
+	err = s.each(ctx, text, append(w.args, bound), func(r *sql.Rows) error {
+		if err := r.Scan(into...); err != nil {
 			return err
 		}
-		var err error
-		if d.PolicyVersion, err = strconv.Atoi(policy); err != nil {
-			return err
-		}
-		for _, field := range fields {
-			if value := query.FacetValue(&d, field); value != "" {
-				facets[field][value] += n
+		for i, value := range values {
+			if value != "" && (value != noPolicy || fields[i] != "policy_version") {
+				facets[fields[i]][value] += n
 			}
 		}
 		return nil
 	})
 	return facets, err
+}
+
+// noPolicy is the version of the policy where none decided.
+const noPolicy = "0"
+
+// facetCounts are how many of the hits have the same values of fields; several rows may have the same ones. Many documents
+// share their dimensions: they are counted first, and looked up once, in their order.
+func facetCounts(fields []string, hits string) (string, error) {
+	columns, inner, dimensions := "g.n", "", false
+	for _, field := range fields {
+		if field == "type" {
+			columns, inner = columns+", g.type", ", x.type"
+			continue
+		}
+		column, ok := dimensionColumn(field)
+		if !ok {
+			return "", fmt.Errorf("there is no field %q to count by", field)
+		}
+		columns, dimensions = columns+", "+column, true
+	}
+	by, join := strings.TrimPrefix(inner, ", "), ""
+	if dimensions {
+		by, join = "x.dimensions"+inner, " JOIN dimensions d ON d.id = g.dimensions"
+	}
+	return "SELECT " + columns + " FROM (SELECT " + by + ", count(*) AS n FROM " + hits + " h CROSS JOIN documents x ON x.id = h.id GROUP BY " + by + ") g" + join, nil
 }
 
 // Vocabulary yields the words that begin with a prefix, in order: see query.SearchModel.
