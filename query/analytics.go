@@ -309,7 +309,10 @@ func (h AnalyticsHandler) fill(ctx context.Context, q *Analytics, cuts []time.Ti
 	asked := CountsAsked{Metric: q.Metric, Measure: q.Measure, GroupBy: q.GroupBy, Filter: q.Filter, MaxRows: MaxGroups}
 	source := h.source(q)
 	whole := []time.Time{cuts[0], cuts[len(cuts)-1]}
-	totals, err := source(ctx, asked.over(whole))
+	series, totals, err := atOnce(ctx, source, asked.over(cuts))
+	if err == nil && series == nil {
+		totals, err = source(ctx, asked.over(whole))
+	}
 	if err != nil {
 		return err
 	}
@@ -323,13 +326,12 @@ func (h AnalyticsHandler) fill(ctx context.Context, q *Analytics, cuts []time.Ti
 	}
 	asked.Keys = keysOf(top)
 	groups := newGroups(top, len(cuts)-1)
-	if len(top) > 0 {
-		series, err := source(ctx, asked.over(cuts).atMost(MaxPoints+MaxTop))
-		if err != nil {
+	if len(top) > 0 && series == nil {
+		if series, err = source(ctx, asked.over(cuts).atMost(MaxPoints+MaxTop)); err != nil {
 			return err
 		}
-		groups.add(series)
 	}
+	groups.add(series)
 	if q.Compare != "" {
 		if err := h.compare(ctx, source, asked, whole, groups, answer); err != nil {
 			return err
@@ -337,6 +339,43 @@ func (h AnalyticsHandler) fill(ctx context.Context, q *Analytics, cuts []time.Ti
 	}
 	answer.Groups = groups.list
 	return nil
+}
+
+// atOnce counts all groups by interval and sums them up, which is half the work of counting the totals first and then the
+// intervals of the largest groups. Nil: this can't be summed up, or would be many rows for a few groups.
+func atOnce(ctx context.Context, source counts, asked CountsAsked) (series, totals []Counted, err error) {
+	one := len(asked.Cuts) == 2
+	many := slices.Contains(asked.GroupBy, "title_id") || slices.Contains(asked.GroupBy, "series")
+	if asked.Measure != MeasureCount || asked.Metric == projector.MetricActive || many && !one {
+		return nil, nil, nil
+	}
+	if !one {
+		asked.MaxRows = MaxPoints
+	}
+	series, err = source(ctx, asked)
+	if errors.Is(err, ErrTooMany) && !one {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	at := make(map[string]int)
+	for _, c := range series {
+		key := joined(c.Key)
+		i, known := at[key]
+		if !known {
+			i = len(totals)
+			at[key], totals = i, append(totals, Counted{Key: c.Key})
+		}
+		totals[i].N += c.N
+	}
+	if len(totals) > MaxGroups {
+		return nil, nil, ErrTooMany
+	}
+	if series == nil { // nothing is an answer, too
+		series = []Counted{}
+	}
+	return series, totals, nil
 }
 
 func (q CountsAsked) over(cuts []time.Time) CountsAsked { q.Cuts = cuts; return q }

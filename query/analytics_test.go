@@ -1,6 +1,7 @@
 package query
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	_ "time/tzdata"
 
 	"carryon/domain"
+	"carryon/projector"
 )
 
 func at(text string) time.Time {
@@ -223,5 +225,46 @@ func TestAQuestionOfSignsOnlyIsNotTakenForNone(t *testing.T) {
 	search := SearchEvents{}
 	if _, err := search.check(); err != nil {
 		t.Errorf("without a question: %v", err)
+	}
+}
+
+func TestWhatCanBeSummedUpIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	days := []time.Time{at("2026-01-01T00:00:00Z"), at("2026-01-02T00:00:00Z"), at("2026-01-03T00:00:00Z")}
+	series := []Counted{{0, []string{"a"}, 2}, {1, []string{"b"}, 3}, {1, []string{"a"}, 5}}
+	var many []Counted
+	for i := range MaxGroups + 1 {
+		many = append(many, Counted{0, []string{string(rune(i))}, 1})
+	}
+	for _, c := range []struct {
+		name    string
+		asked   CountsAsked
+		found   []Counted
+		fails   error
+		want    []Counted // totals; nil: they are to be counted first
+		wantErr error
+	}{
+		{"by day and studio", CountsAsked{GroupBy: []string{"studio"}, Cuts: days}, series, nil, []Counted{{0, []string{"a"}, 7}, {0, []string{"b"}, 3}}, nil},
+		{"the whole range by title", CountsAsked{GroupBy: []string{"title_id"}, Cuts: days[:2]}, series[:1], nil, []Counted{{0, []string{"a"}, 2}}, nil},
+		{"by day and title: many rows for a few groups", CountsAsked{GroupBy: []string{"title_id"}, Cuts: days}, series, nil, nil, nil},
+		{"more rows than there are points", CountsAsked{GroupBy: []string{"studio"}, Cuts: days}, nil, ErrTooMany, nil, nil},
+		{"more groups than may be asked for", CountsAsked{Cuts: days[:2]}, nil, ErrTooMany, nil, ErrTooMany},
+		{"more groups than may be asked for, in fewer rows than points", CountsAsked{Cuts: days}, many, nil, nil, ErrTooMany},
+		{"distinct customers, who are there on two days", CountsAsked{Measure: MeasureCustomers, Cuts: days}, series, nil, nil, nil},
+		{"active licences, which are not those of each day", CountsAsked{Metric: projector.MetricActive, Cuts: days}, series, nil, nil, nil},
+	} {
+		if c.asked.Measure == "" {
+			c.asked.Measure = MeasureCount
+		}
+		found, totals, err := atOnce(t.Context(), func(context.Context, CountsAsked) ([]Counted, error) { return c.found, c.fails }, c.asked)
+		if !errors.Is(err, c.wantErr) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.wantErr)
+		}
+		if !slices.EqualFunc(totals, c.want, func(a, b Counted) bool { return a.N == b.N && slices.Equal(a.Key, b.Key) }) || (found != nil) != (c.want != nil) {
+			t.Errorf("%s: rows %v, totals %v, want %v", c.name, found, totals, c.want)
+		}
+	}
+	if found, totals, err := atOnce(t.Context(), func(context.Context, CountsAsked) ([]Counted, error) { return nil, nil }, CountsAsked{Measure: MeasureCount, Cuts: days}); found == nil || totals != nil || err != nil {
+		t.Errorf("where nothing is counted: rows %v, totals %v, %v; they would be counted once more", found, totals, err)
 	}
 }
