@@ -170,6 +170,12 @@ func (h AnalyticsHandler) Handle(ctx context.Context, q Analytics) (AnalyticsAns
 	return answer, nil
 }
 
+// Check tells everything that is wrong with what is asked, each as a *domain.FieldError.
+func (q *Analytics) Check() error {
+	_, err := q.check()
+	return err
+}
+
 func (q *Analytics) check() (*time.Location, error) {
 	err := errors.Join(q.Filter.check(q.By),
 		checkOneOf("metric", cmp.Or(q.Metric, " "), projector.MetricDownloads, projector.MetricRenewals, projector.MetricPlays, projector.MetricDenials, projector.MetricActive),

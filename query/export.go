@@ -55,7 +55,7 @@ const exportPage = 500
 // Handle begins an export; Exported.WriteCSV and WriteNDJSON write it. Support may export single customers, which is recorded;
 // an analyst gets pseudonyms, and no timeline.
 func (h ExportHandler) Handle(ctx context.Context, q Export) (Exported, error) {
-	if err := errors.Join(q.Filter.check(q.By), q.check()); err != nil {
+	if err := q.Check(); err != nil {
 		return Exported{}, err
 	}
 	if err := h.admit(ctx, q); err != nil {
@@ -92,11 +92,12 @@ func ExportFilters(table string) []string {
 	return filterNames()
 }
 
-func (q *Export) check() error {
-	if err := checkOneOf("table", orSpace(q.Table), Tables()...); err != nil {
-		return err
+// Check tells everything that is wrong with what is asked, each as a *domain.FieldError.
+func (q *Export) Check() error {
+	err := q.Filter.check(q.By)
+	if unknown := checkOneOf("table", orSpace(q.Table), Tables()...); unknown != nil {
+		return errors.Join(err, unknown)
 	}
-	var err error
 	possible := ExportFilters(q.Table)
 	for _, name := range q.Filter.used() {
 		if !slices.Contains(possible, name) {

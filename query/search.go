@@ -313,6 +313,12 @@ func (h SearchEventsHandler) Handle(ctx context.Context, q SearchEvents) (Search
 	return answer, nil
 }
 
+// Check tells everything that is wrong with what is asked, each as a *domain.FieldError.
+func (q *SearchEvents) Check() error {
+	_, err := q.check()
+	return err
+}
+
 func (q *SearchEvents) check() (int, error) {
 	size, err := q.Page.size()
 	err = errors.Join(err, q.Filter.check(q.By), checkOneOf("sort", q.Sort, SortRelevance, SortNewest, SortOldest))

@@ -19,6 +19,12 @@ func (accessExportCommand) Help() string {
 	return `One JSON document: the customer, devices, licences, exceptions, refusals, every event with its words opened, and who looked at the customer. As far as the projectors are.`
 }
 
+func (a accessExportCommand) check() error {
+	var c complaints
+	c.id("<customer>", a.Customer)
+	return c.err()
+}
+
 // Run writes the document.
 func (a accessExportCommand) Run(r *run) (err error) {
 	system, err := r.openKept(OpenOptions{})

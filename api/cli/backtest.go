@@ -17,6 +17,7 @@ import (
 
 	"carryon/api/strictyaml"
 	"carryon/command"
+	"carryon/domain"
 )
 
 type backtestCommand struct {
@@ -38,15 +39,35 @@ func (backtestCommand) Help() string {
 The policy is JSON, or YAML in a file that ends in .yaml or .yml. The policy in force is a document to begin with: GET /v1/policies/default/versions/current.`
 }
 
-// Run runs the backtest.
-func (b backtestCommand) Run(r *run) (err error) {
+func (b backtestCommand) check() error {
+	var c complaints
+	c.wrong(!(b.Sample >= 0 && b.Sample <= 1), "--sample is outside 0 to 1")
+	c.wrong(!b.From.IsZero() && !b.To.IsZero() && !b.From.Before(b.To), "--to is not after --from")
+	if b.Policy != "" {
+		_, err := b.policy()
+		c.wrong(err != nil, "%w", err)
+	}
+	return c.err()
+}
+
+// policy is the document to decide under.
+func (b backtestCommand) policy() (*domain.Policy, error) {
 	document, err := os.ReadFile(b.Policy)
 	if err != nil {
-		return fmt.Errorf("%w: --policy: %w", errUsage, err)
+		return nil, fmt.Errorf("--policy: %w", err)
 	}
 	policy, err := strictyaml.ReadPolicy(b.Policy, document)
 	if err != nil {
-		return fmt.Errorf("%w: %s: %w", errUsage, b.Policy, err)
+		return nil, fmt.Errorf("%s: %w", b.Policy, err)
+	}
+	return policy, nil
+}
+
+// Run runs the backtest.
+func (b backtestCommand) Run(r *run) (err error) {
+	policy, err := b.policy()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
 	}
 	system, err := r.openKept(OpenOptions{})
 	if err != nil {

@@ -35,6 +35,14 @@ func (catalogueImport) Help() string {
 	return `Names each bad row by line and reason. With a bad row nothing is replaced, because titles that are left out are refused as unknown from then on; --partial leaves them out all the same. Running servers take the new catalogue at their next start. Exit status: 0 imported, 4 nothing was replaced because of bad rows, 1 the file could not be read as a catalogue, 2 it could not be opened.`
 }
 
+func (i catalogueImport) check() error {
+	var c complaints
+	if i.File != "-" {
+		c.file("<file>", i.File)
+	}
+	return c.err()
+}
+
 // Run replaces the catalogue.
 func (i catalogueImport) Run(r *run) (err error) {
 	c, err := r.wiring.Catalogue(r.config)

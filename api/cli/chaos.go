@@ -107,12 +107,8 @@ func (c chaosCommand) Run(r *run) error {
 }
 
 func (c chaosCommand) check() error {
-	var problems []error
-	wrong := func(is bool, text string) {
-		if is {
-			problems = append(problems, fmt.Errorf("%w: %s", errUsage, text))
-		}
-	}
+	var found complaints
+	wrong := found.wrong
 	wrong(c.Events < 0 || c.Faults < 0 || c.StoreEvents < 0, "--events, --faults or --store-events is negative")
 	wrong(c.Duration < 0, "--duration is negative")
 	wrong(c.RoundCommands < 100 || c.RoundCommands > 10_000_000, "--round-commands is outside 100 to 10000000")
@@ -120,7 +116,7 @@ func (c chaosCommand) check() error {
 	wrong(c.Households < 1 || c.Households > 100_000, "--households is outside 1 to 100000")
 	wrong(c.Writers < 1 || c.Writers > 16 || c.Projectors < 1 || c.Projectors > 16 || c.Queries < 1 || c.Queries > 16, "--writers, --projectors or --queries is outside 1 to 16")
 	wrong(c.Callers < 1 || c.Callers > 1000, "--callers is outside 1 to 1000")
-	return errors.Join(problems...)
+	return found.err()
 }
 
 // state is that of the run to go on with, or of a new one in a folder that holds nothing.

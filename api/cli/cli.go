@@ -65,64 +65,66 @@ type program struct {
 	Version   versionCommand      `cmd:"" help:"Print the version."`
 }
 
-// Settings are the flags of config.Settings. They are text here: config.Load reads them together with the other
-// sources and reports all mistakes at once.
+// Settings are the flags of config.Settings, one for each; nil: not given. They are text here: config.Load reads them
+// together with the other sources and reports all mistakes at once.
 type Settings struct {
-	Data            string `group:"Settings" help:"Folder of everything that is kept (carryon-data)." placeholder:"DIR"`
-	Keys            string `group:"Settings" help:"Folder of the keys, the same for all processes (in the data folder)." placeholder:"DIR"`
-	Profile         string `group:"Settings" help:"embedded (SQLite, in-process messages) or distributed (Cassandra, Kafka, Postgres, Elasticsearch)." placeholder:"NAME"`
-	Roles           string `group:"Settings" help:"What this process does: command, projector, query." placeholder:"LIST"`
-	Listen          string `group:"Settings" help:"host:port of the HTTP server (127.0.0.1:8080)." placeholder:"ADDR"`
-	LogLevel        string `group:"Settings" help:"debug, info, warn or error." placeholder:"LEVEL"`
-	LogFormat       string `group:"Settings" help:"text or json." placeholder:"FORMAT"`
-	MasterKey       string `group:"Settings" help:"Base64 of 32 bytes that wrap the customers' keys. Better given in the environment." placeholder:"KEY"`
-	CommandTimeout  string `group:"Settings" help:"Until a command's caller is told that the outcome is unknown (10s)." placeholder:"TIME"`
-	QueryTimeout    string `group:"Settings" help:"Until a query is given up (15s)." placeholder:"TIME"`
-	ShutdownTimeout string `group:"Settings" help:"For draining, altogether (20s)." placeholder:"TIME"`
-	ReferenceMaxAge string `group:"Settings" help:"How stale policies and withdrawals may be (30s)." placeholder:"TIME"`
-	ShardQueue      string `group:"Settings" help:"Commands that may wait per shard (4096)." placeholder:"N"`
-	CustomerQueue   string `group:"Settings" help:"Commands that may wait per customer (64)." placeholder:"N"`
-	CacheBytes      string `group:"Settings" help:"Memory for folded customers (268435456)." placeholder:"BYTES"`
-	SnapshotEvery   string `group:"Settings" help:"Events of a stream between two snapshots (100)." placeholder:"N"`
-	MaxInFlight     string `group:"Settings" help:"HTTP requests at once (1024)." placeholder:"N"`
-	ShadowPolicy    string `group:"Settings" help:"Policy document that decides beside the one in force and changes nothing." placeholder:"FILE"`
-	Testing         string `group:"Settings" help:"yes: this process may be told to do wrong on purpose (no)." placeholder:"YES"`
-	ClockOffset     string `group:"Settings" help:"By how much its clock is wrong on purpose; only with --testing yes (0s)." placeholder:"TIME"`
+	Data            *string `group:"Settings" help:"Folder of everything that is kept (carryon-data)." placeholder:"DIR"`
+	Keys            *string `group:"Settings" help:"Folder of the keys, the same for all processes (in the data folder)." placeholder:"DIR"`
+	Profile         *string `group:"Settings" help:"embedded (SQLite, in-process messages) or distributed (Cassandra, Kafka, Postgres, Elasticsearch)." placeholder:"NAME"`
+	Roles           *string `group:"Settings" help:"What this process does: command, projector, query." placeholder:"LIST"`
+	Listen          *string `group:"Settings" help:"host:port of the HTTP server (127.0.0.1:8080)." placeholder:"ADDR"`
+	CommandUrl      *string `group:"Settings" help:"URL of the command API that the console of a process without the role command acts through." placeholder:"URL"`
+	LogLevel        *string `group:"Settings" help:"debug, info, warn or error." placeholder:"LEVEL"`
+	LogFormat       *string `group:"Settings" help:"text or json." placeholder:"FORMAT"`
+	MasterKey       *string `group:"Settings" help:"Base64 of 32 bytes that wrap the customers' keys. Better given in the environment." placeholder:"KEY"`
+	CommandTimeout  *string `group:"Settings" help:"Until a command's caller is told that the outcome is unknown (10s)." placeholder:"TIME"`
+	QueryTimeout    *string `group:"Settings" help:"Until a query is given up (15s)." placeholder:"TIME"`
+	ShutdownTimeout *string `group:"Settings" help:"For draining, altogether (20s)." placeholder:"TIME"`
+	ReferenceMaxAge *string `group:"Settings" help:"How stale policies and withdrawals may be (30s)." placeholder:"TIME"`
+	ShardQueue      *string `group:"Settings" help:"Commands that may wait per shard (4096)." placeholder:"N"`
+	CustomerQueue   *string `group:"Settings" help:"Commands that may wait per customer (64)." placeholder:"N"`
+	CacheBytes      *string `group:"Settings" help:"Memory for folded customers (268435456)." placeholder:"BYTES"`
+	SnapshotEvery   *string `group:"Settings" help:"Events of a stream between two snapshots (100)." placeholder:"N"`
+	MaxInFlight     *string `group:"Settings" help:"HTTP requests at once (1024)." placeholder:"N"`
+	AuditEvery      *string `group:"Settings" help:"About how often a sample is audited; 0s: never (24h)." placeholder:"TIME"`
+	ShadowPolicy    *string `group:"Settings" help:"Policy document that decides beside the one in force and changes nothing." placeholder:"FILE"`
+	Testing         *string `group:"Settings" help:"yes: this process may be told to do wrong on purpose (no)." placeholder:"YES"`
+	ClockOffset     *string `group:"Settings" help:"By how much its clock is wrong on purpose; only with --testing yes (0s)." placeholder:"TIME"`
 
-	Shards                    string `group:"Distributed" help:"Shards that customers are spread over, fixed when the event store is made (16)." placeholder:"N"`
-	InternalListen            string `group:"Distributed" help:"host:port where other processes hand commands over (127.0.0.1:0)." placeholder:"ADDR"`
-	InternalAddress           string `group:"Distributed" help:"host:port by which other processes reach this one." placeholder:"ADDR"`
-	ReachBy                   string `group:"Distributed" help:"host:port=host:port of nodes and brokers that tell another address of themselves." placeholder:"LIST"`
-	Cassandra                 string `group:"Distributed" help:"host:port of some nodes (127.0.0.1:9042)." placeholder:"LIST"`
-	CassandraKeyspace         string `group:"Distributed" help:"Keyspace of the event store (carryon)." placeholder:"NAME"`
-	CassandraDatacenter       string `group:"Distributed" help:"Data centre of this process." placeholder:"NAME"`
-	CassandraReplication      string `group:"Distributed" help:"Replicas of a keyspace that is made (3)." placeholder:"N"`
-	CassandraUser             string `group:"Distributed" help:"User; empty: no authentication." placeholder:"NAME"`
-	CassandraPasswordFile     string `group:"Distributed" help:"File with the password." placeholder:"FILE"`
-	CassandraCaFile           string `group:"Distributed" help:"Authority of the certificates: TLS." placeholder:"FILE"`
-	Kafka                     string `group:"Distributed" help:"host:port of some brokers (127.0.0.1:9092)." placeholder:"LIST"`
-	KafkaTopic                string `group:"Distributed" help:"Topic of the entries (carryon)." placeholder:"NAME"`
-	KafkaUser                 string `group:"Distributed" help:"User; empty: no authentication." placeholder:"NAME"`
-	KafkaPasswordFile         string `group:"Distributed" help:"File with the password." placeholder:"FILE"`
-	KafkaMechanism            string `group:"Distributed" help:"plain, scram-sha-256 or scram-sha-512." placeholder:"NAME"`
-	KafkaCaFile               string `group:"Distributed" help:"Authority of the certificates: TLS." placeholder:"FILE"`
-	Postgres                  string `group:"Distributed" help:"URL of the read models' database, without a password." placeholder:"URL"`
-	PostgresPasswordFile      string `group:"Distributed" help:"File with the password." placeholder:"FILE"`
-	Elasticsearch             string `group:"Distributed" help:"URLs of some nodes (http://127.0.0.1:9200)." placeholder:"LIST"`
-	ElasticsearchPrefix       string `group:"Distributed" help:"What the names of the indices begin with (carryon)." placeholder:"NAME"`
-	ElasticsearchReplicas     string `group:"Distributed" help:"Copies of each index beside the first (1)." placeholder:"N"`
-	ElasticsearchUser         string `group:"Distributed" help:"User; empty: no authentication." placeholder:"NAME"`
-	ElasticsearchPasswordFile string `group:"Distributed" help:"File with the password." placeholder:"FILE"`
-	ElasticsearchCaFile       string `group:"Distributed" help:"Authority of the certificates." placeholder:"FILE"`
+	Shards                    *string `group:"Distributed" help:"Shards that customers are spread over, fixed when the event store is made (16)." placeholder:"N"`
+	InternalListen            *string `group:"Distributed" help:"host:port where other processes hand commands over (127.0.0.1:0)." placeholder:"ADDR"`
+	InternalAddress           *string `group:"Distributed" help:"host:port by which other processes reach this one." placeholder:"ADDR"`
+	ReachBy                   *string `group:"Distributed" help:"host:port=host:port of nodes and brokers that tell another address of themselves." placeholder:"LIST"`
+	Cassandra                 *string `group:"Distributed" help:"host:port of some nodes (127.0.0.1:9042)." placeholder:"LIST"`
+	CassandraKeyspace         *string `group:"Distributed" help:"Keyspace of the event store (carryon)." placeholder:"NAME"`
+	CassandraDatacenter       *string `group:"Distributed" help:"Data centre of this process." placeholder:"NAME"`
+	CassandraReplication      *string `group:"Distributed" help:"Replicas of a keyspace that is made (3)." placeholder:"N"`
+	CassandraUser             *string `group:"Distributed" help:"User; empty: no authentication." placeholder:"NAME"`
+	CassandraPasswordFile     *string `group:"Distributed" help:"File with the password." placeholder:"FILE"`
+	CassandraCaFile           *string `group:"Distributed" help:"Authority of the certificates: TLS." placeholder:"FILE"`
+	Kafka                     *string `group:"Distributed" help:"host:port of some brokers (127.0.0.1:9092)." placeholder:"LIST"`
+	KafkaTopic                *string `group:"Distributed" help:"Topic of the entries (carryon)." placeholder:"NAME"`
+	KafkaUser                 *string `group:"Distributed" help:"User; empty: no authentication." placeholder:"NAME"`
+	KafkaPasswordFile         *string `group:"Distributed" help:"File with the password." placeholder:"FILE"`
+	KafkaMechanism            *string `group:"Distributed" help:"plain, scram-sha-256 or scram-sha-512." placeholder:"NAME"`
+	KafkaCaFile               *string `group:"Distributed" help:"Authority of the certificates: TLS." placeholder:"FILE"`
+	Postgres                  *string `group:"Distributed" help:"URL of the read models' database, without a password." placeholder:"URL"`
+	PostgresPasswordFile      *string `group:"Distributed" help:"File with the password." placeholder:"FILE"`
+	Elasticsearch             *string `group:"Distributed" help:"URLs of some nodes (http://127.0.0.1:9200)." placeholder:"LIST"`
+	ElasticsearchPrefix       *string `group:"Distributed" help:"What the names of the indices begin with (carryon)." placeholder:"NAME"`
+	ElasticsearchReplicas     *string `group:"Distributed" help:"Copies of each index beside the first (1)." placeholder:"N"`
+	ElasticsearchUser         *string `group:"Distributed" help:"User; empty: no authentication." placeholder:"NAME"`
+	ElasticsearchPasswordFile *string `group:"Distributed" help:"File with the password." placeholder:"FILE"`
+	ElasticsearchCaFile       *string `group:"Distributed" help:"Authority of the certificates." placeholder:"FILE"`
 }
 
-// given are the settings that were given as flags, by key.
+// given are the settings that were given as flags, by key. An empty value is one: it is stronger than a variable, too.
 func (s Settings) given() map[string]string {
 	out := map[string]string{}
 	v := reflect.ValueOf(s)
 	for i := range v.NumField() {
-		if text := v.Field(i).String(); text != "" {
-			out[flagName(v.Type().Field(i).Name)] = text
+		if text, _ := v.Field(i).Interface().(*string); text != nil {
+			out[flagName(v.Type().Field(i).Name)] = *text
 		}
 	}
 	return out

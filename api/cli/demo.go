@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -26,14 +25,10 @@ func (demoCommand) Help() string {
 const demoMonths = 120 * 24 * time.Hour
 
 func (d demoCommand) check() error {
-	var problems []error
-	if d.Customers < 1 || d.Customers > 100_000 {
-		problems = append(problems, fmt.Errorf("%w: --customers is outside 1 to 100000", errUsage))
-	}
-	if d.Events < 1000 || d.Events > 10_000_000 {
-		problems = append(problems, fmt.Errorf("%w: --events is outside 1000 to 10000000", errUsage))
-	}
-	return errors.Join(problems...)
+	var c complaints
+	c.wrong(d.Customers < 1 || d.Customers > 100_000, "--customers is outside 1 to 100000")
+	c.wrong(d.Events < 1000 || d.Events > 10_000_000, "--events is outside 1000 to 10000000")
+	return c.err()
 }
 
 // Run makes the history, unless it is there, and serves.

@@ -20,24 +20,48 @@ type explainCommand struct {
 	Country    string    `help:"Where the customer is (default: the home country)." placeholder:"CC"`
 	Profile    string    `help:"The profile that asks." name:"profile-id" placeholder:"ID"`
 	Maturity   string    `help:"Of the profile: kids, teen or adult." default:"adult" enum:"kids,teen,adult"`
-	Quality    string    `help:"The quality that is asked for (default: as the device likes)." placeholder:"NAME"`
+	Quality    string    `help:"The quality that is asked for: standard, high or uhd (default: as the device likes)." default:"" enum:",standard,high,uhd" placeholder:"NAME"`
 	License    string    `help:"Instead of title and device: why (not) renew this licence." placeholder:"ID"`
 	At         time.Time `help:"A moment of the past, as in 2026-03-01T12:00:00Z." placeholder:"TIME"`
 	Decision   string    `help:"Instead: show this recorded decision, and make it again from history." placeholder:"ID"`
 	JSON       bool      `help:"Print the decision as JSON." name:"json"`
 }
 
-// Run explains, from the event store itself.
-func (e explainCommand) Run(r *run) error {
-	given := 0
-	for _, one := range []string{e.Decision, e.Title, e.License} {
-		if one != "" {
-			given++
+func (e explainCommand) check() error {
+	var c complaints
+	var given []string
+	for _, one := range []struct{ flag, value string }{{"--title", e.Title}, {"--license", e.License}, {"--decision", e.Decision}} {
+		if one.value != "" {
+			given = append(given, one.flag)
 		}
 	}
-	if given != 1 {
-		return fmt.Errorf("%w: give --title and --device, or --license, or --decision", errUsage)
+	c.wrong(len(given) == 0, "give --title and --device, or --license, or --decision")
+	c.wrong(len(given) > 1, "%s exclude each other: give one of them", strings.Join(given, ", "))
+	if len(given) == 1 {
+		c.wrong(e.Title != "" && e.Device == "", "--device is missing")
+		acquisition := []struct{ flag, value string }{{"--device", e.Device}, {"--device-type", e.DeviceType}, {"--profile-id", e.Profile}, {"--quality", e.Quality}}
+		if e.Decision != "" {
+			acquisition = append(acquisition, struct{ flag, value string }{"--country", e.Country})
+			c.wrong(!e.At.IsZero(), "--at does not go with --decision")
+		}
+		for _, one := range acquisition {
+			c.wrong(e.Title == "" && one.value != "", "%s does not go with %s", one.flag, given[0])
+		}
 	}
+	c.id("--customer", e.Customer)
+	c.id("--title", e.Title)
+	c.id("--device", e.Device)
+	c.id("--device-type", e.DeviceType)
+	c.id("--profile-id", e.Profile)
+	c.id("--license", e.License)
+	c.id("--decision", e.Decision)
+	c.country("--country", strings.ToUpper(e.Country))
+	c.wrong(e.At.After(time.Now()), "--at is in the future")
+	return c.err()
+}
+
+// Run explains, from the event store itself.
+func (e explainCommand) Run(r *run) error {
 	system, err := r.openKept(OpenOptions{})
 	if err != nil {
 		return err
@@ -45,9 +69,6 @@ func (e explainCommand) Run(r *run) error {
 	defer r.close(system)
 	if e.Decision != "" {
 		return e.recorded(r, system)
-	}
-	if e.Device == "" && e.License == "" {
-		return fmt.Errorf("%w: --device is missing", errUsage)
 	}
 	q := explainRequest(demoExample{customer: e.Customer, title: e.Title, device: e.Device})
 	q.Acquire.DeviceType, q.Acquire.Country = e.DeviceType, strings.ToUpper(e.Country)
@@ -59,7 +80,7 @@ func (e explainCommand) Run(r *run) error {
 	q.When = command.AsOf{Time: e.At}
 	explained, err := system.Commands().Explain(r.ctx, q)
 	if err != nil {
-		return err
+		return inFlags(err)
 	}
 	return e.print(r.Out, &explained.Decision)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"carryon/domain"
@@ -57,38 +58,86 @@ func (exportCommand) Help() string {
 Search and analytics hold exactly what the console shows for the same question. Without --from, analytics count the thirty days before --to.`
 }
 
-// table begins what was asked for.
-func (e exportCommand) table(r *run, ask *query.App) (query.Exported, error) {
+func (e exportCommand) check() error {
+	var c complaints
+	c.wrong((e.Words != "" || e.Sort != "") && e.Table != "search", "--words and --sort are for the table search")
+	if e.Table != "analytics" {
+		c.wrong(len(e.GroupBy) > 0 || e.Interval != "" || e.Compare, "--group-by, --interval and --compare are for the table analytics")
+	}
+	c.wrong(e.Table == "analytics" && e.Top == 0, "--top is 0; 1 to %d are possible", query.MaxTop)
+	c.id("--customer", e.Customer...)
+	c.id("--device", e.Device...)
+	c.id("--title", e.Title...)
+	c.id("--license", e.License...)
+	c.id("--device-type", e.DeviceType...)
+	c.country("--country", e.Country...)
+	switch e.Table {
+	case "search":
+		q := e.search()
+		c.fields(q.Check())
+	case "analytics":
+		q := e.analytics()
+		c.fields(q.Check())
+	default:
+		q := e.rows()
+		c.fields(q.Check())
+	}
+	if e.Output != "-" {
+		info, err := os.Stat(filepath.Dir(e.Output))
+		c.wrong(err != nil || !info.IsDir(), "--output: there is no folder %s", filepath.Dir(e.Output))
+	}
+	return c.err()
+}
+
+// by is who exports.
+func (e exportCommand) by() query.Caller {
 	role := domain.RoleOperator
 	if e.Analyst {
 		role = domain.RoleAnalyst
 	}
-	by := query.Caller{Actor: domain.Actor{ID: "command-line", Role: role}}
-	filter := query.Filter{
+	return query.Caller{Actor: domain.Actor{ID: "command-line", Role: role}}
+}
+
+func (e exportCommand) filter() query.Filter {
+	return query.Filter{
 		Customer: e.Customer, Type: e.Type, DeviceID: e.Device, TitleID: e.Title, Series: e.Series, LicenseID: e.License, Studio: e.Studio,
 		Plan: e.Plan, Country: e.Country, DeviceType: e.DeviceType, DeviceFamily: e.DeviceFamily, Code: e.Code, Actor: e.Actor, Role: e.Role,
 		Case: e.Case, Trigger: e.Trigger, Basis: e.Basis, PolicyVersion: e.PolicyVersion, From: e.From, To: e.To,
 	}
-	if (e.Words != "" || e.Sort != "") && e.Table != "search" {
-		return query.Exported{}, fmt.Errorf("%w: --words and --sort are for the table search", errUsage)
+}
+
+func (e exportCommand) rows() query.Export {
+	return query.Export{By: e.by(), Table: e.Table, Filter: e.filter()}
+}
+
+func (e exportCommand) search() query.SearchEvents {
+	return query.SearchEvents{By: e.by(), Q: e.Words, Sort: e.Sort, Filter: e.filter()}
+}
+
+func (e exportCommand) analytics() query.Analytics {
+	filter := e.filter()
+	if filter.To.IsZero() {
+		filter.To = time.Now().UTC()
 	}
+	if filter.From.IsZero() {
+		filter.From = filter.To.Add(-analyticsRange)
+	}
+	q := query.Analytics{By: e.by(), Metric: e.Metric, GroupBy: e.GroupBy, Interval: e.Interval, TZ: e.TZ, Measure: e.Measure, Top: e.Top, Filter: filter}
+	if e.Compare {
+		q.Compare = "previous"
+	}
+	return q
+}
+
+// table begins what was asked for.
+func (e exportCommand) table(r *run, ask *query.App) (query.Exported, error) {
 	switch e.Table {
 	case "search":
-		return ask.ExportSearch.Handle(r.ctx, query.SearchEvents{By: by, Q: e.Words, Sort: e.Sort, Filter: filter})
+		return ask.ExportSearch.Handle(r.ctx, e.search())
 	case "analytics":
-		if filter.To.IsZero() {
-			filter.To = time.Now().UTC()
-		}
-		if filter.From.IsZero() {
-			filter.From = filter.To.Add(-analyticsRange)
-		}
-		q := query.Analytics{By: by, Metric: e.Metric, GroupBy: e.GroupBy, Interval: e.Interval, TZ: e.TZ, Measure: e.Measure, Top: e.Top, Filter: filter}
-		if e.Compare {
-			q.Compare = "previous"
-		}
-		return ask.ExportAnalytics.Handle(r.ctx, q)
+		return ask.ExportAnalytics.Handle(r.ctx, e.analytics())
 	}
-	return ask.Export.Handle(r.ctx, query.Export{By: by, Table: e.Table, Filter: filter})
+	return ask.Export.Handle(r.ctx, e.rows())
 }
 
 const analyticsRange = 30 * 24 * time.Hour
@@ -102,7 +151,7 @@ func (e exportCommand) Run(r *run) (err error) {
 	defer r.close(system)
 	table, err := e.table(r, system.Queries())
 	if err != nil {
-		return err
+		return inFlags(err)
 	}
 	out := r.Out
 	if e.Output != "-" {

@@ -2,8 +2,11 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"carryon/domain"
 	"carryon/query"
@@ -114,6 +117,13 @@ type parkedDropCommand struct {
 	Stream string `arg:"" help:"The stream, as in customer/c-42."`
 	Seq    uint64 `help:"Of the event, as parked list shows it." required:"" placeholder:"N"`
 	Reason string `help:"Why; recorded with who did it." required:"" placeholder:"TEXT"`
+}
+
+func (c parkedDropCommand) check() error {
+	var found complaints
+	found.wrong(c.Seq == 0, "--seq is 0; events begin at 1")
+	found.wrong(len(c.Reason) > 1000 || !utf8.ValidString(c.Reason) || strings.ContainsFunc(c.Reason, unicode.IsControl), "--reason is longer than 1000 bytes, holds a control character, or is not UTF-8")
+	return found.err()
 }
 
 // Run drops one event.

@@ -147,6 +147,11 @@ func (r *reading) invalid(parsed *kong.Context, err error) {
 				r.flags[f.Name] = fmt.Sprintf("--%s is missing; wanted: %s", f.Name, strings.TrimSuffix(f.Help, "."))
 			}
 		}
+		for _, p := range node.Positional {
+			if p.Set && p.Enum != "" && p.Target.Kind() == reflect.String && !slices.Contains(p.EnumSlice(), p.Target.String()) {
+				r.flags[p.Name] = fmt.Sprintf("<%s> %q is none of %s", p.Name, p.Target.String(), strings.Join(p.EnumSlice(), ", "))
+			}
+		}
 	}
 	if len(r.flags) == before {
 		r.others = append(r.others, err.Error())
@@ -168,7 +173,7 @@ func (r *reading) settings(parsed *kong.Context, p *program) (*config.Config, []
 	if c, ok := parsed.Selected().Target.Addr().Interface().(checkable); ok {
 		for _, line := range separate(c.check()) {
 			known := slices.ContainsFunc(sortedKeys(r.flags), func(name string) bool {
-				return regexp.MustCompile(`--` + regexp.QuoteMeta(name) + `\b`).MatchString(line)
+				return regexp.MustCompile(`(--|<)` + regexp.QuoteMeta(name) + `\b`).MatchString(line)
 			})
 			if !known { // what could not be read is as if it were not given
 				problems = append(problems, line)

@@ -89,12 +89,8 @@ func (s simulateCommand) Run(r *run) (err error) {
 }
 
 func (s simulateCommand) check() error {
-	var problems []error
-	wrong := func(is bool, text string) {
-		if is {
-			problems = append(problems, fmt.Errorf("%w: %s", errUsage, text))
-		}
-	}
+	var c complaints
+	wrong := c.wrong
 	wrong(s.Households < 1 || s.Households > 1_000_000, "--households is outside 1 to 1000000")
 	wrong(s.Callers < 1 || s.Callers > 10_000, "--callers is outside 1 to 10000")
 	wrong(s.Commands < 0, "--commands is negative")
@@ -106,14 +102,10 @@ func (s simulateCommand) check() error {
 	wrong(s.Patience < 0 || s.Patience > 100, "--patience is outside 0 to 100")
 	for _, base := range slices.Concat(s.URL, []string{s.QueryURL}) {
 		u, err := url.Parse(base)
-		wrong(base != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == ""), fmt.Sprintf("%q is no URL as in http://127.0.0.1:8080", base))
+		wrong(base != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == ""), "%q is no URL as in http://127.0.0.1:8080", base)
 	}
-	if s.Prefix != "" {
-		if err := domain.CheckID("--prefix", s.Prefix); err != nil {
-			problems = append(problems, fmt.Errorf("%w: %w", errUsage, err))
-		}
-	}
-	return errors.Join(problems...)
+	c.id("--prefix", s.Prefix)
+	return c.err()
 }
 
 // judge decides the exit status.

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -16,22 +15,14 @@ type tokenCommand struct {
 }
 
 func (t tokenCommand) check() error {
-	var problems []error
-	wrong := func(is bool, format string, args ...any) {
-		if is {
-			problems = append(problems, fmt.Errorf("%w: "+format, append([]any{errUsage}, args...)...))
-		}
-	}
+	var c complaints
 	device := t.Role == string(domain.RoleDevice)
-	wrong(device && t.Customer == "", "--customer is missing: a device token is good for one customer")
-	wrong(!device && t.Customer != "", "--customer only goes with --role device")
-	wrong(t.TTL < time.Minute || t.TTL > 365*24*time.Hour, "--ttl %s is outside 1m to 8760h", t.TTL)
-	for flag, id := range map[string]string{"--customer": t.Customer, "--subject": t.Subject} {
-		if err := domain.CheckID(flag, id); id != "" {
-			wrong(err != nil, "%w", err)
-		}
-	}
-	return errors.Join(problems...)
+	c.wrong(device && t.Customer == "", "--customer is missing: a device token is good for one customer")
+	c.wrong(!device && t.Customer != "", "--customer only goes with --role device")
+	c.wrong(t.TTL < time.Minute || t.TTL > 365*24*time.Hour, "--ttl %s is outside 1m to 8760h", t.TTL)
+	c.id("--customer", t.Customer)
+	c.id("--subject", t.Subject)
+	return c.err()
 }
 
 // Run prints just a token.

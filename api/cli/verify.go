@@ -27,10 +27,10 @@ func (verifyCommand) Help() string {
 }
 
 func (v verifyCommand) check() error {
-	if v.Sample < 0 {
-		return fmt.Errorf("%w: --sample %d is negative; 0 means all", errUsage, v.Sample)
-	}
-	return nil
+	var c complaints
+	c.wrong(v.Sample < 0, "--sample %d is negative; 0 means all", v.Sample)
+	c.file("--journal", v.Journal)
+	return c.err()
 }
 
 // Run audits.

@@ -4,6 +4,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -133,7 +134,7 @@ func Settings() []Setting {
 		{Key: "command-url", Help: "URL of the command API that the console of a process without the role command acts through; empty: it only shows", parse: optional(webURL(func(c *Config) *string { return &c.CommandURL }))},
 		{Key: "log-level", Default: "info", Help: "debug, info, warn or error", parse: func(c *Config, v string) error { c.LogLevel = v; return oneOf(v, "debug", "info", "warn", "error") }},
 		{Key: "log-format", Default: "text", Help: "text or json", parse: func(c *Config, v string) error { c.LogFormat = v; return oneOf(v, "text", "json") }},
-		{Key: "master-key", Help: "base64 of the 32 bytes that wrap the customers' keys; empty: kept in the data folder", Secret: true, parse: func(c *Config, v string) error { c.MasterKey = v; return nil }},
+		{Key: "master-key", Help: "base64 of the 32 bytes that wrap the customers' keys; empty: kept in the data folder", Secret: true, parse: optional(secret(func(c *Config) *string { return &c.MasterKey }))},
 		{Key: "command-timeout", Default: "10s", Help: "100ms to 5m: until a command's caller is told that the outcome is unknown", parse: within(100*time.Millisecond, 5*time.Minute, func(c *Config) *time.Duration { return &c.CommandTimeout })},
 		{Key: "query-timeout", Default: "15s", Help: "100ms to 5m: until a query is given up", parse: within(100*time.Millisecond, 5*time.Minute, func(c *Config) *time.Duration { return &c.QueryTimeout })},
 		{Key: "shutdown-timeout", Default: "20s", Help: "1s to 10m: for draining, altogether", parse: within(time.Second, 10*time.Minute, func(c *Config) *time.Duration { return &c.ShutdownTimeout })},
@@ -271,12 +272,16 @@ func (c *Config) Environ() []string {
 	return env
 }
 
-// Print writes the effective configuration as YAML that can be used as a file, secrets redacted, each with its source.
+// Print writes the effective configuration as YAML that can be used as a file, each setting with its source. Secrets are
+// redacted, and left out of the file: what stands for one is none.
 func (c *Config) Print(w io.Writer) error {
 	for _, s := range Settings() {
 		v := c.values[s.Key]
-		text := strconv.Quote(s.shown(v.text))
-		if _, err := fmt.Fprintf(w, "# %s [%s]\n%s: %s # %s\n", s.Help, s.Env(), s.Key, text, v.source); err != nil {
+		text, key := strconv.Quote(s.shown(v.text)), s.Key
+		if s.Secret && v.text != "" {
+			key = "# " + key
+		}
+		if _, err := fmt.Fprintf(w, "# %s [%s]\n%s: %s # %s\n", s.Help, s.Env(), key, text, v.source); err != nil {
 			return err
 		}
 	}
@@ -488,6 +493,17 @@ func number(low, high int64, set func(*Config, int64)) func(*Config, string) err
 			return fmt.Errorf("is outside %d to %d", low, high)
 		}
 		set(c, n)
+		return nil
+	}
+}
+
+// secret is the base64 of 32 bytes.
+func secret(field func(*Config) *string) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		*field(c) = v
+		if b, err := base64.StdEncoding.DecodeString(v); err != nil || len(b) != 32 {
+			return errors.New("is not the base64 of 32 bytes") // the text is secret
+		}
 		return nil
 	}
 }
