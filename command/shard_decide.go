@@ -149,11 +149,15 @@ func conflict(p *pending) error {
 	return fmt.Errorf("command %s was given with another body: %w", p.sub.Meta.CommandID, ErrIdempotencyConflict)
 }
 
+// lastMoment is the last that RFC 3339 has, in microseconds since 1970.
+var lastMoment = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC).UnixMicro()
+
 // admit refuses what is not to be decided: too late or too early, on another version, or without reference data.
 func (s *shard) admit(b *batch, p *pending) error {
 	now := b.entry.RecordedAt
 	if p.sub.KeyBound && !p.sub.Meta.Minted {
-		t := time.UnixMicro(p.time).UTC()
+		// A key's 48 bits reach further than a time can be written down; the answer says the last moment that can.
+		t := time.UnixMicro(min(p.time, lastMoment)).UTC()
 		if p.time == noTime || t.Before(now.Add(-s.cfg.KeyMaxAge)) || t.After(now.Add(s.cfg.KeyMaxAhead)) {
 			return &DriftError{CommandTime: t, ServerTime: now, MaxAge: s.cfg.KeyMaxAge, MaxAhead: s.cfg.KeyMaxAhead}
 		}

@@ -122,6 +122,7 @@ func TestAKeyFromAnotherTimeIsTokenDriftWithOurTime(t *testing.T) {
 	before := w.events()
 	for what, at := range map[string]time.Time{
 		"ten days old": time.Now().AddDate(0, 0, -10), "an hour ahead": time.Now().Add(time.Hour), "of 1970": time.UnixMilli(1), "of the year 4000": time.Date(4000, 1, 1, 0, 0, 0, 0, time.UTC),
+		"of a year that can't be written down": time.UnixMilli(1<<48 - 1),
 	} {
 		a := w.send(domain.RoleDevice, "c-1", "POST", "/v1/customers/c-1/licenses", acquisition("film-1", "dev-1"), "Idempotency-Key", newKey(at))
 		p := a.Problem(t)
