@@ -33,8 +33,7 @@ type AuditedStore struct {
 	Mend Mendable  // nil: it is not mended
 }
 
-// Auditable is a read model whose rows of one stream can be made anew and compared: see Remaking for one that does so
-// by its projection.
+// Auditable is a read model whose rows of one stream can be made anew and compared: see Remake.
 type Auditable interface {
 	// AuditStream says in words how the stored rows of a stream differ from those that its events give; nothing when
 	// they agree. The events are those that the model has applied, from seq 1 on.
@@ -55,12 +54,11 @@ type AuditOptions struct {
 }
 
 // Audit audits. The error says that the audit could not be done; what it found is in the report.
-func Audit(ctx context.Context, target AuditTarget, options AuditOptions) (_ AuditReport, err error) {
+func Audit(ctx context.Context, target AuditTarget, options AuditOptions) (AuditReport, error) {
 	if options.Progress == nil {
 		options.Progress = func(string, int64, int64) {}
 	}
 	a := &audit{AuditTarget: target, AuditOptions: options, report: &AuditReport{}, streams: make(map[domain.StreamID]*auditedStream)}
-	defer func() { err = errors.Join(err, a.closeModels()) }()
 	for _, stage := range []func(context.Context) error{a.readCheckpoints, a.walkLogs, a.compareParked, a.compareStreams} {
 		if err := stage(ctx); err != nil {
 			return *a.report, fmt.Errorf("auditing: %w", err)

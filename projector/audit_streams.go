@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -241,17 +240,6 @@ func (a *audit) compareOneParked(model string, p Parked) {
 	}
 }
 
-// closeModels closes what models have opened for the audit.
-func (a *audit) closeModels() error {
-	var errs []error
-	for _, model := range a.Models {
-		if opened, can := model.Rows.(io.Closer); can {
-			errs = append(errs, opened.Close())
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // compareStream compares the rows of one stream. A model that works meanwhile may have applied more than it had when it
 // was asked; then it is asked again.
 func (a *audit) compareStream(ctx context.Context, model *AuditedStore, id domain.StreamID) error {
@@ -307,7 +295,7 @@ func (a *audit) compareOnce(ctx context.Context, model *AuditedStore, id domain.
 		return false, err
 	}
 	words, err := auditStream(ctx, model, id, events)
-	inapplicable := errors.Is(err, ErrPoison)
+	inapplicable := err != nil && isPermanent(err)
 	if err != nil && !inapplicable || err == nil && len(words) == 0 {
 		return false, err
 	}

@@ -131,6 +131,32 @@ func show(_ context.Context, store projector.Store[*readmodel.Tx], stream domain
 	return slices.DeleteFunc(strings.Split(string(value), ";"), func(s string) bool { return s == "" }), nil
 }
 
+// recounting counts a stream's events anew in an empty store, and compares.
+type recounting struct{ store *readmodel.Store }
+
+func (r recounting) AuditStream(ctx context.Context, stream domain.StreamID, events []domain.Event) ([]string, error) {
+	scratch := readmodel.New()
+	tx, err := scratch.Begin(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Rollback()
+	for i := range events {
+		if err := (counting{}).Apply(ctx, tx, []*domain.Event{&events[i]}); err != nil {
+			return nil, err
+		}
+	}
+	if err := tx.Commit(ctx, projector.Checkpoint{Index: 1}); err != nil {
+		return nil, err
+	}
+	stored, err := show(ctx, r.store, stream)
+	if err != nil {
+		return nil, err
+	}
+	made, err := show(ctx, scratch, stream)
+	return projector.Differing(stored, made), err
+}
+
 // fixture is a journal, a store and a consumer of shards 0 and 1.
 type fixture struct {
 	*projector.Consumer[*readmodel.Tx]

@@ -217,7 +217,8 @@ func (m *Model[T, M]) Audited() (_ AuditedStore, done func(), err error) {
 	if err != nil {
 		return AuditedStore{}, done, err
 	}
-	return AuditedStore{Name: m.Name(), Store: Store[T](store), Rows: RowsOf(store), Mend: mendable[T, M]{m, number}}, done, nil
+	rows, _ := any(store).(Auditable)
+	return AuditedStore{Name: m.Name(), Store: Store[T](store), Rows: rows, Mend: mendable[T, M]{m, number}}, done, nil
 }
 
 // mendable is a generation of a model, as long as it is read.
@@ -252,21 +253,6 @@ func (m mendable[T, M]) MendItself(ctx context.Context) error {
 		return err
 	}
 	return c.MendItself(ctx)
-}
-
-// RowsOf is what an audit compares of a store. It must not close the store as it closes what it has opened itself.
-func RowsOf(store any) Auditable {
-	rows, can := store.(Auditable)
-	if !can {
-		return nil
-	}
-	if self, can := store.(SelfAuditable); can {
-		return struct {
-			Auditable
-			SelfAuditable
-		}{rows, self}
-	}
-	return struct{ Auditable }{rows}
 }
 
 // Generation is the number of the generation that is read; 0 before there is one.

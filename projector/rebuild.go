@@ -646,7 +646,8 @@ func (m *Model[T, M]) auditRebuild(ctx context.Context, r *rebuild, store M, c *
 	if err := m.awaitTails(ctx, r, c, tails); err != nil {
 		return err
 	}
-	audited := AuditedStore{Name: m.Name(), Store: Store[T](store), Rows: RowsOf(store)}
+	rows, _ := any(store).(Auditable)
+	audited := AuditedStore{Name: m.Name(), Store: Store[T](store), Rows: rows}
 	last := time.Now()
 	report, err := Audit(ctx, AuditTarget{
 		Log: m.fresh, Histories: m.ports.Histories, Shards: m.ports.Shards, ShardOf: m.ports.ShardOf, Models: []AuditedStore{audited},

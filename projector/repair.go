@@ -6,7 +6,6 @@ package projector
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -161,10 +160,9 @@ func (r *repair) touched() []string {
 }
 
 // compareAgain audits what was mended, and nothing else.
-func (r *repair) compareAgain(ctx context.Context) (err error) {
+func (r *repair) compareAgain(ctx context.Context) error {
 	target := r.AuditTarget
 	a := &audit{AuditTarget: target, report: &AuditReport{}, streams: make(map[domain.StreamID]*auditedStream)}
-	defer func() { err = errors.Join(err, a.closeModels()) }()
 	for i, wrong := range r.found.Wrong {
 		if why, tried := r.tried[wrong]; tried && why == "" && wrong.Stream != "" {
 			a.streams[wrong.Stream] = &auditedStream{shard: wrong.Shard}

@@ -99,8 +99,9 @@ func (i *infirmary[T]) checkpoints() map[int]projector.Checkpoint {
 }
 
 func (i *infirmary[T]) target(c *projector.Consumer[T]) projector.AuditTarget {
+	rows, _ := any(i.subject.Store).(projector.Auditable)
 	return projector.AuditTarget{Log: i.log, Histories: i.log, Shards: i.log.shards(), Models: []projector.AuditedStore{{
-		Name: i.subject.Projection.Name(), Store: i.subject.Store, Rows: projector.RowsOf(i.subject.Store), Mend: c,
+		Name: i.subject.Projection.Name(), Store: i.subject.Store, Rows: rows, Mend: c,
 	}}}
 }
 

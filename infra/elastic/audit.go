@@ -12,39 +12,25 @@ import (
 // An audit makes the documents of a stream anew, by the search's own projection into memory, and compares them with the
 // stored ones.
 
-// remade takes documents in instead of an index that is new and empty.
-type remade struct {
-	projector.Tx
-	documents []projector.Document
-}
-
-func (m *remade) AddDocuments(_ context.Context, rows []projector.Document) error {
-	m.documents = append(m.documents, rows...)
-	return nil
-}
-
 // auditPage is how many documents are read at once.
 const auditPage = 1000
 
 // AuditStream compares a stream's documents. Those of later events are left alone: they are being applied now, or wait
 // behind one that is refused.
 func (s *Search) AuditStream(ctx context.Context, stream domain.StreamID, events []domain.Event) ([]string, error) {
-	m := &remade{}
-	pointers := make([]*domain.Event, len(events))
+	made, err := projector.Remake[projector.SearchTx](ctx, projector.Search{}, events)
+	if err != nil {
+		return nil, err
+	}
 	last := uint64(0)
-	for i := range events {
-		pointers[i], last = &events[i], max(last, events[i].Seq)
-	}
-	if err := (projector.Search{}).Apply(ctx, m, pointers); err != nil {
-		return nil, fmt.Errorf("make documents of %s anew: %w", stream, err)
-	}
-	if len(events) > 0 {
-		if err := s.Show(ctx, events[len(events)-1].Position); err != nil {
+	if n := len(events); n > 0 {
+		last = events[n-1].Seq
+		if err := s.Show(ctx, events[n-1].Position); err != nil {
 			return nil, err
 		}
 	}
 	stored := map[string]string{} // by document
-	err := s.eachOfStream(ctx, stream, func(id string, d *document) {
+	err = s.eachOfStream(ctx, stream, func(id string, d *document) {
 		if d.Seq <= last {
 			stored[id] = line(d)
 		}
@@ -53,15 +39,15 @@ func (s *Search) AuditStream(ctx context.Context, stream domain.StreamID, events
 		return nil, err
 	}
 	var differing []string
-	for i := range m.documents {
-		made := documentOf(&m.documents[i])
-		id := eventID(stream, made.Seq)
+	for i := range made.Documents {
+		again := documentOf(&made.Documents[i])
+		id := eventID(stream, again.Seq)
 		was, is := stored[id]
-		switch made := line(made); {
+		switch again := line(again); {
 		case !is:
-			differing = append(differing, projector.NotStored+made)
-		case was != made:
-			differing = append(differing, projector.NotGiven+was, projector.NotStored+made)
+			differing = append(differing, projector.NotStored+again)
+		case was != again:
+			differing = append(differing, projector.NotGiven+was, projector.NotStored+again)
 		}
 		delete(stored, id)
 	}

@@ -114,11 +114,13 @@ func auditedModels(t *testing.T, entries []domain.Entry) []audited {
 			"another type":    "UPDATE events SET type = 'X' WHERE seq = 5 AND stream = 1",
 			"another body":    "UPDATE events SET body = body + 1 WHERE seq = 7 AND stream = 1",
 			"another device":  "UPDATE events SET device = 'd' WHERE seq = 2 AND stream = 2",
+			"another version": "UPDATE streams SET version = version + 1 WHERE id = 1",
 		}},
 		{"denials", denials.file, of(denials), map[string]string{
 			"a missing refusal": "DELETE FROM denials WHERE (stream, seq) IN (SELECT stream, min(seq) FROM denials)",
 			"another code":      "UPDATE denials SET code = 'X' WHERE (stream, seq) IN (SELECT stream, min(seq) FROM denials)",
 			"another number":    "UPDATE denials SET used = 77 WHERE (stream, seq) IN (SELECT stream, min(seq) FROM denials)",
+			"another version":   "UPDATE streams SET version = version + 1 WHERE id = 1",
 		}},
 		{"search", search.file, of(search), map[string]string{
 			"a missing document": "DELETE FROM documents WHERE id = (SELECT max(id) FROM documents)",

@@ -175,8 +175,8 @@ func TestPackedEventsComeBackAsTheyWere(t *testing.T) {
 			if err := compact.UnpackEvent(&got, packed); err != nil {
 				t.Fatal(err)
 			}
-			if eventLine(&got) != eventLine(&e) {
-				t.Fatalf("got  %s\nwant %s", eventLine(&got), eventLine(&e))
+			if projector.EventLine(&got) != projector.EventLine(&e) {
+				t.Fatalf("got  %s\nwant %s", projector.EventLine(&got), projector.EventLine(&e))
 			}
 			for _, cut := range []int{0, 1, len(packed) / 2, len(packed) - 1} {
 				if err := compact.UnpackEvent(&got, packed[:cut]); err == nil {

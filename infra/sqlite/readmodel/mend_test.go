@@ -40,6 +40,7 @@ func TestRowsAreMendedStreamByStream(t *testing.T) {
 				"another body":      "UPDATE events SET body = body + 1 WHERE seq = 7 AND stream = 1",
 				"an event too many": "INSERT INTO events SELECT stream, seq + 100000, recorded_at, type, actor, role, device, title, license, entry, place, body FROM events WHERE stream = 2 AND seq = 1",
 				"a missing stream":  "DELETE FROM streams WHERE id = (SELECT max(id) FROM streams)",
+				"another version":   "UPDATE streams SET version = version + 1 WHERE id = 1",
 			})}
 		})
 	})
