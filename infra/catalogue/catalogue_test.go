@@ -360,6 +360,11 @@ func TestEveryBadRowIsReportedByLineAndReason(t *testing.T) {
 		"b4,Hours,movie,,,,,,,,,many,99999999999999999999\n" +
 		strings.Repeat("x", 125) + ",Long id,movie,,,,,,,,,,\n" +
 		"b5," + strings.Repeat("x", 501) + ",movie,,,,,,,,,,\n" +
+		"c1,No day,movie,2023-13-12,,,,,,,,,\n" +
+		"c2,No year,movie,soon,0 min,,,,,,,,\n" +
+		"c3,No duration,series,0000,99 Seasons,,,,,,,,\n" +
+		"c4,No\x00name,movie,,-5,,,,,,,,\n" +
+		"c5,Good,series,2023-05-12,1 Season,,,,,,,,\n" +
 		"b6,\"Never closed,movie,,,,,,,,,,\n" +
 		"b7,Swallowed,movie,,,,,,,,,,\n"
 	c, bad, err := catalogue.Read([]byte(file))
@@ -368,7 +373,8 @@ func TestEveryBadRowIsReportedByLineAndReason(t *testing.T) {
 	}
 	want := map[int]string{3: "title_id is missing", 4: "title is empty", 5: `kind is "opera"`, 6: `views is "-3"`, 7: "stands twice", 8: "has 3 columns", 9: `available_globally is "perhaps"`, 10: "looks like the id of an episode",
 		11: "not valid UTF-8", 13: "quote", 16: "quote", 17: "hours_viewed is \"many\"; wanted a whole number, 0 or more; views is", 18: "no room for the ids of episodes",
-		19: "longer than 500", 20: "everything up to there is left out"}
+		19: "longer than 500", 20: `release_date is "2023-13-12"; wanted a year or a day`, 21: `release_date is "soon"; wanted a year or a day, as in 2023 or 2023-05-12, or nothing; duration is "0 min"`,
+		22: `duration is "99 Seasons"; wanted minutes or up to 60 seasons`, 23: `title holds a control character; duration is "-5"`, 25: "everything up to there is left out"}
 	if len(bad) != len(want) {
 		t.Errorf("%d bad rows, want %d: %v", len(bad), len(want), bad)
 	}

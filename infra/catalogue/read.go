@@ -11,10 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 	"unique"
 
@@ -106,12 +108,23 @@ func (l *line) text(column int) string {
 }
 
 // Read reads a file and reports each bad row by line and reason. It fails when there is no good row.
-func Read(raw []byte) (*Catalogue, []BadRow, error) {
+func Read(raw []byte) (*Catalogue, []BadRow, error) { return read(raw, (*line).checkImported) }
+
+// readKept reads a file that was imported. What is checked since then is not checked in it: the titles that it had are
+// those that decisions were made by.
+func readKept(raw []byte) (*Catalogue, []BadRow, error) {
+	return read(raw, func(*line) error { return nil })
+}
+
+func read(raw []byte, further func(*line) error) (*Catalogue, []BadRow, error) {
 	r := csv.NewReader(bytes.NewReader(raw))
 	r.FieldsPerRecord = -1
 	r.ReuseRecord = true
 	header, err := r.Read()
-	if err != nil {
+	switch {
+	case errors.Is(err, io.EOF):
+		return nil, nil, errors.New("the file is empty: the first line is a header")
+	case err != nil:
 		return nil, nil, fmt.Errorf("reading the header: %w", err)
 	}
 	l, err := places(header)
@@ -134,7 +147,7 @@ func Read(raw []byte) (*Catalogue, []BadRow, error) {
 			return nil, bad, err
 		}
 		at, _ := r.FieldPos(0)
-		if made, err := l.row(len(header), c); err != nil {
+		if made, err := l.row(len(header), c, further); err != nil {
 			bad = append(bad, BadRow{at, strings.ReplaceAll(err.Error(), "\n", "; ")})
 		} else {
 			c.add(made)
@@ -192,7 +205,7 @@ func places(header []string) (*line, error) {
 }
 
 // row checks a line, and derives what it does not say.
-func (l *line) row(width int, c *Catalogue) (row, error) {
+func (l *line) row(width int, c *Catalogue, further func(*line) error) (row, error) {
 	if len(l.fields) != width {
 		return row{}, fmt.Errorf("has %d columns, the header has %d", len(l.fields), width)
 	}
@@ -202,7 +215,7 @@ func (l *line) row(width int, c *Catalogue) (row, error) {
 	}
 	watched, err := l.check(id)
 	given, windowErr := parseWindows(l.text(colWindows))
-	if err := errors.Join(err, windowErr); err != nil {
+	if err := errors.Join(err, windowErr, further(l)); err != nil {
 		return row{}, err
 	}
 	name, rated := repair(strings.Clone(l.text(colTitle))), ratingOf(l.text(colRating))
@@ -266,6 +279,30 @@ func (l *line) check(id string) (int64, error) {
 		}
 	}
 	return watched, errors.Join(errs...)
+}
+
+var (
+	year     = regexp.MustCompile(`^[12][0-9]{3}$`)
+	duration = regexp.MustCompile(`^([1-9][0-9]{0,3} min|([1-9]|[1-5][0-9]|60) Seasons?)$`)
+)
+
+// checkImported finds what would be derived from without being understood, or shown without being legible.
+func (l *line) checkImported() error {
+	var errs []error
+	for column := range columns {
+		if strings.ContainsFunc(l.text(column), func(r rune) bool { return unicode.IsControl(r) && r != '\n' }) {
+			errs = append(errs, fmt.Errorf("%s holds a control character", columnNames[column]))
+		}
+	}
+	if v := l.text(colReleased); v != "" && !year.MatchString(v) {
+		if _, err := time.Parse(time.DateOnly, v); err != nil || !year.MatchString(v[:4]) {
+			errs = append(errs, fmt.Errorf("release_date is %q; wanted a year or a day, as in 2023 or 2023-05-12, or nothing", v))
+		}
+	}
+	if v := l.text(colDuration); v != "" && !duration.MatchString(v) {
+		errs = append(errs, fmt.Errorf("duration is %q; wanted minutes or up to 60 seasons, as in 97 min or 3 Seasons, or nothing", v))
+	}
+	return errors.Join(errs...)
 }
 
 func (l *line) count(column int) (int64, error) {

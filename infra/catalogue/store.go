@@ -102,7 +102,7 @@ func (s *Store) load(version string) (*Catalogue, error) {
 	if err != nil {
 		return nil, fmt.Errorf("unpacking catalogue %s: %w", version, err)
 	}
-	c, _, err := Read(raw)
+	c, _, err := readKept(raw)
 	if err != nil {
 		return nil, fmt.Errorf("reading catalogue %s: %w", version, err)
 	}
