@@ -88,9 +88,12 @@ func UnpackEvent(e *domain.Event, packed []byte) error {
 	if used <= 0 || n > uint64(len(data)-used) {
 		return fmt.Errorf("unpack event %d of %s: %w", e.Seq, e.Stream, errors.New("it is cut short"))
 	}
-	var r rest
-	if err := json.Unmarshal(data[used:used+int(n)], &r); err != nil {
-		return fmt.Errorf("unpack event %d of %s: %w", e.Seq, e.Stream, err)
+	head := data[used : used+int(n)]
+	r, plain := readRest(head)
+	if !plain {
+		if err := json.Unmarshal(head, &r); err != nil {
+			return fmt.Errorf("unpack event %d of %s: %w", e.Seq, e.Stream, err)
+		}
 	}
 	e.ID, e.SchemaVersion, e.CommandID, e.RequestHash = r.ID, r.Schema, r.Command, r.Hash
 	e.Correlation, e.Causation, e.Versions, e.Previous = r.Correlation, r.Causation, r.Versions, r.Previous
