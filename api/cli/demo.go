@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -33,6 +34,11 @@ func (d demoCommand) check() error {
 
 // Run makes the history, unless it is there, and serves.
 func (d demoCommand) Run(r *run) error {
+	if !d.NoServe {
+		if err := r.canListen(); err != nil {
+			return err
+		}
+	}
 	clock := &movedClock{}
 	system, err := r.open(OpenOptions{Clock: clock.Now})
 	if err != nil {
@@ -59,6 +65,16 @@ func (d demoCommand) Run(r *run) error {
 		return nil
 	}
 	return system.Serve(r.ctx, func(url string) { d.introduce(r, system, url) })
+}
+
+// canListen tells before the history is made, which takes a while, that it could not be served.
+func (r *run) canListen() error {
+	var listen net.ListenConfig
+	l, err := listen.Listen(r.ctx, "tcp", r.config.Listen)
+	if err != nil {
+		return fmt.Errorf("%w: another address: --listen, as in --listen 127.0.0.1:0", err)
+	}
+	return l.Close()
 }
 
 func (d demoCommand) makeHistory(r *run, system System, clock *movedClock) error {

@@ -317,7 +317,7 @@ func TestUnknownThingsAreNotFoundAndWriteNothing(t *testing.T) {
 		}
 	}
 	a := w.send(domain.RoleService, "", "POST", "/v1/titles/unheard-of/withdraw", map[string]any{"countries": []string{}})
-	if a.Problem(t); a.Status != http.StatusNotFound {
+	if p := a.Problem(t); a.Status != http.StatusNotFound || !names(p, "path.title") {
 		t.Errorf("withdrawing an unknown title: status %d: %s", a.Status, a.Raw)
 	}
 	if w.events() != before {

@@ -3,6 +3,7 @@ package commandapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"carryon/api/web"
 	"carryon/command"
+	"carryon/domain"
 )
 
 // maxPolicy is the largest body of a policy. What a stored document may hold is less: the problem says so.
@@ -94,7 +96,11 @@ func (r routes) reference() {
 		if in.Body.From != nil {
 			c.From = *in.Body.From
 		}
-		return done(r.do.WithdrawTitle(ctx, c))
+		withdrawn, err := r.do.WithdrawTitle(ctx, c)
+		if errors.Is(err, domain.ErrNotFound) {
+			return nil, web.Field(web.NotFound, "path.title", "is not in the catalogue").Because(err)
+		}
+		return done(withdrawn, err)
 	})
 	web.Handle(r.api, web.Spec{
 		ID: "publish-policy", Method: http.MethodPut, Path: "/v1/policies/{policy}", Tag: "reference", Timeout: r.timeout, MaxBody: maxPolicy, YAML: true,
