@@ -539,7 +539,7 @@ func (m *Model[T, M]) dropWrong(ctx context.Context, number int, store M) error 
 func (m *Model[T, M]) fill(ctx context.Context, r *rebuild, store M, meanwhile func(context.Context, *Consumer[T]) error) error {
 	log := m.fresh
 	if m.cfg.Rebuild.Workers > 1 {
-		reading := readAhead(m.fresh)
+		reading := readAhead(m.fresh, len(m.ports.Shards))
 		defer reading.Close()
 		log = reading
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strings"
+	"sync"
 
 	"carryon/domain"
 	"carryon/infra/compact"
@@ -66,14 +67,11 @@ var (
 
 // AddTimeline adds rows.
 func (t timelineTx) AddTimeline(ctx context.Context, rows []projector.TimelineRow) error {
+	packing := pack(rows)
+	defer packing.group.Wait()
 	streams := make([]domain.StreamID, len(rows))
-	packed := make([][]byte, len(rows))
 	for i := range rows {
 		streams[i] = rows[i].Event.Stream
-		var err error
-		if packed[i], err = compact.Event(rows[i].Event); err != nil {
-			return &projector.PoisonError{Event: rows[i].Event, Err: err}
-		}
 	}
 	numbers, err := t.numbersOf(ctx, streams)
 	if err != nil {
@@ -84,10 +82,6 @@ func (t timelineTx) AddTimeline(ctx context.Context, rows []projector.TimelineRo
 	if _, err := t.one(ctx, "SELECT coalesce(max(id), ?) FROM bodies WHERE id >= ? AND id < ?", []any{first, first, first + 1<<bodyBits}, &body); err != nil {
 		return err
 	}
-	err = t.write(ctx, insertBody, len(rows), func(i int, args []any) []any { return append(args, body+1+int64(i), packed[i]) })
-	if err != nil {
-		return err
-	}
 	err = t.write(ctx, insertEvent, len(rows), func(i int, args []any) []any {
 		r, e := &rows[i], rows[i].Event
 		return append(args, numbers[e.Stream], int64(e.Seq), micros(e.RecordedAt), e.Type, e.Actor.ID, string(e.Actor.Role),
@@ -96,7 +90,39 @@ func (t timelineTx) AddTimeline(ctx context.Context, rows []projector.TimelineRo
 	if err != nil {
 		return err
 	}
-	return t.addRefs(ctx, rows, numbers)
+	if err := t.addRefs(ctx, rows, numbers); err != nil {
+		return err
+	}
+	packed, err := packing.wait()
+	if err != nil {
+		return err
+	}
+	return t.write(ctx, insertBody, len(rows), func(i int, args []any) []any { return append(args, body+1+int64(i), packed[i]) })
+}
+
+// packing packs the events of rows beside other work. Who begins it waits for it.
+type packing struct {
+	group  sync.WaitGroup
+	packed [][]byte
+	err    error
+}
+
+func pack(rows []projector.TimelineRow) *packing {
+	p := &packing{packed: make([][]byte, len(rows))}
+	p.group.Go(func() {
+		for i := range rows {
+			if p.packed[i], p.err = compact.Event(rows[i].Event); p.err != nil {
+				p.err = &projector.PoisonError{Event: rows[i].Event, Err: p.err}
+				return
+			}
+		}
+	})
+	return p
+}
+
+func (p *packing) wait() ([][]byte, error) {
+	p.group.Wait()
+	return p.packed, p.err
 }
 
 type ref struct {
