@@ -17,7 +17,7 @@ func BenchmarkAcquire(b *testing.B) {
 		Method: "POST", Path: "/v1/customers/c-42/licenses", Token: both.keys.Token(b, domain.RoleDevice, "c-42"),
 		Header: map[string]string{"Idempotency-Key": "0198c0de-7a11-7000-8000-000000000000"},
 	}
-	const body = `{"title_id":"t00042","device_id":"dev-1","device_type":"ipad","country":"DE","trigger":"user","quality":"hd","size_bytes":734003200}`
+	const body = `{"title_id":"t00042","device_id":"dev-1","device_type":"ipad","country":"DE","trigger":"user","quality":"high","size_bytes":734003200}`
 	b.ReportAllocs()
 	for b.Loop() {
 		request := r.HTTP(b)

@@ -44,6 +44,23 @@ func TestABadRequestIsAProblemThatNamesThePartAndRecordsNothing(t *testing.T) {
 	t.Logf("%d bad requests", tried)
 }
 
+// Who copies the document's examples gets an answer.
+func TestTheExamplesOfAnAcquisitionAreTaken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.customer("c-1")
+	body := map[string]any{}
+	for name, s := range w.document().Components.Schemas["Acquisition"].Properties {
+		if len(s.Examples) > 0 {
+			body[name] = s.Examples[0]
+		}
+	}
+	if len(body) < 8 {
+		t.Errorf("only %d of the fields have an example", len(body))
+	}
+	w.must(w.send(domain.RoleDevice, "c-1", "POST", "/v1/customers/c-1/licenses/evaluate", body))
+}
+
 func names(p web.Problem, place string) bool {
 	return slices.ContainsFunc(p.Errors, func(f web.FieldProblem) bool {
 		return f.Field == place && f.Message != "" || place == "body" && strings.HasPrefix(f.Field, "body")

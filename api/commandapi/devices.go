@@ -10,7 +10,7 @@ import (
 
 // Registration is what a device says of itself.
 type Registration struct {
-	DeviceType web.ID `json:"device_type" doc:"Its type: GET /v1/device-types. An unknown one gets default rules and a flag" example:"phone-android"`
+	DeviceType web.ID `json:"device_type" doc:"Its type: GET /v1/device-types. An unknown one gets default rules and a flag" example:"android-phone"`
 	Name       string `json:"name" maxLength:"1000" doc:"What its owner calls it, up to 1000 characters, may be empty; personal, kept encrypted" example:"Ada's phone"`
 	Replaces   web.ID `json:"replaces,omitempty" doc:"The device that this one was before a reinstall: it gives up its slot" example:"dev-0"`
 }

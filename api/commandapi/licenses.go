@@ -13,13 +13,13 @@ import (
 type Acquisition struct {
 	TitleID    web.ID      `json:"title_id" doc:"The movie or episode" example:"t00042"`
 	DeviceID   web.ID      `json:"device_id" doc:"The device; the first acquire on it registers it" example:"dev-1"`
-	DeviceType web.ID      `json:"device_type" doc:"Its type: GET /v1/device-types. An unknown one gets default rules and a flag" example:"phone-android"`
+	DeviceType web.ID      `json:"device_type" doc:"Its type: GET /v1/device-types. An unknown one gets default rules and a flag" example:"android-phone"`
 	DeviceName string      `json:"device_name,omitempty" maxLength:"1000" doc:"What its owner calls it, up to 1000 characters; personal, kept encrypted" example:"Ada's phone"`
 	Country    web.Country `json:"country,omitempty" doc:"Where the customer is, ISO 3166-1 alpha-2; absent: the home country" example:"DE"`
 	ProfileID  web.ID      `json:"profile_id,omitempty" doc:"The profile that asks" example:"p-kids"`
 	Maturity   string      `json:"maturity,omitempty" enum:"kids,teen,adult" doc:"Of the profile; absent: adult" example:"adult"`
 	Trigger    string      `json:"trigger,omitempty" enum:"user,auto" doc:"Whether a person asked; absent: user" example:"user"`
-	Quality    string      `json:"quality,omitempty" maxLength:"32" pattern:"^[ -~]*$" patternDescription:"ASCII" doc:"Name of the quality" example:"hd"`
+	Quality    string      `json:"quality,omitempty" maxLength:"32" pattern:"^[ -~]*$" patternDescription:"ASCII" doc:"standard, high or uhd; absent: as the device likes" example:"high"`
 	SizeBytes  int64       `json:"size_bytes,omitempty" minimum:"0" maximum:"1099511627776" doc:"Of the download, in bytes, up to one tebibyte" example:"734003200"`
 }
 

@@ -121,11 +121,11 @@ func (r routes) customers() {
 			TitleID    web.ID      `query:"title_id" doc:"The movie or episode; needed without license_id" example:"t00042"`
 			DeviceID   web.ID      `query:"device_id" doc:"The device; needed without license_id" example:"dev-1"`
 			LicenseID  web.ID      `query:"license_id" doc:"Instead of title and device: whether this licence would be renewed"`
-			DeviceType web.ID      `query:"device_type" doc:"Of a device that is not registered yet" example:"phone-android"`
+			DeviceType web.ID      `query:"device_type" doc:"Of a device that is not registered yet" example:"android-phone"`
 			Country    web.Country `query:"country" doc:"Where the customer is, ISO 3166-1 alpha-2; the home country without" example:"DE"`
 			ProfileID  web.ID      `query:"profile_id" doc:"The profile that asks"`
 			Maturity   string      `query:"maturity" enum:"kids,teen,adult" doc:"Of the profile; adult without"`
-			Quality    string      `query:"quality" maxLength:"32" doc:"Name of the quality; as the device likes without" example:"hd"`
+			Quality    string      `query:"quality" maxLength:"32" doc:"standard, high or uhd; as the device likes without" example:"high"`
 			At         time.Time   `query:"at" doc:"At this moment of the past, RFC 3339; now without" example:"2026-03-01T12:00:00Z"`
 			Fresh
 		}) (*Answer[query.ExplainAnswer], error) {
