@@ -272,7 +272,7 @@ func (c *Consumer[T]) succeeded(s *shardState, batch []*domain.Entry) {
 	s.acquit()
 	s.oneByOne = false
 	s.span = min(max(2*s.span, 2), maxSpan)
-	c.waiter.reached(c.epoch, s.shard, last)
+	c.waiter.moved(c.epoch, s.shard, last)
 	c.metrics.applied(c.Name(), s.shard, entries, events)
 	if c.cfg.Applied != nil {
 		c.cfg.Applied(s.shard, entries, events)

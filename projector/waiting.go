@@ -28,6 +28,7 @@ type Waiter struct {
 	mu      sync.Mutex
 	epoch   uint64 // of the generation that is read: what is told of another is not heard
 	at      map[int]uint64
+	told    map[int]time.Time // when a consumer in this process moved the checkpoint
 	readAt  time.Time
 	stops   map[int]error
 	changed chan struct{} // closed at the next change
@@ -38,13 +39,17 @@ type Waiter struct {
 const (
 	pollMin = 5 * time.Millisecond
 	pollMax = 100 * time.Millisecond
+	// parkedEach is after how many readings of a version it is asked whether the stream is parked.
+	parkedEach = 4
+	// toldLately is how long after it told something a consumer in this process is believed to be the one that works.
+	toldLately = time.Second
 )
 
 // NewWaiter makes a waiter on a read model.
 func NewWaiter(store Progress) *Waiter {
 	return &Waiter{
 		store: store, reading: make(chan struct{}, 1),
-		at: make(map[int]uint64), stops: make(map[int]error), changed: make(chan struct{}), begun: make(chan struct{}),
+		at: make(map[int]uint64), told: make(map[int]time.Time), stops: make(map[int]error), changed: make(chan struct{}), begun: make(chan struct{}),
 	}
 }
 
@@ -55,16 +60,22 @@ func (w *Waiter) WaitFor(ctx context.Context, pos domain.Position, stream domain
 	var mine wait
 	defer mine.end(w)
 	isBefore := func(p Parked) bool { return p.Position.Index <= pos.Index }
-	err := w.parked(ctx, stream, isBefore)
-	for poll := pollMin; err == nil; poll = min(poll*3/2, pollMax) {
+	var err error
+	for poll, rounds := pollMin, 0; err == nil; poll, rounds = min(poll*3/2, pollMax), rounds+1 {
 		at, changed, stopped := w.now(pos.Shard)
 		if at >= pos.Index {
 			err = w.parked(ctx, stream, isBefore) // after the checkpoint: what it covers was applied, or is parked
 			break
 		}
-		if err = stopped; err == nil {
-			mine.begin(w)
-			err = w.next(ctx, changed, poll)
+		mine.begin(w)
+		if rounds == 0 || stopped != nil {
+			err = w.parked(ctx, stream, isBefore) // then there is nothing to wait for
+		}
+		if err == nil {
+			err = stopped
+		}
+		if err == nil {
+			err = w.next(ctx, changed, w.patience(pos.Shard, poll))
 		}
 	}
 	if err != nil {
@@ -81,7 +92,7 @@ func (w *Waiter) WaitForVersion(ctx context.Context, stream domain.StreamID, ver
 	var mine wait
 	defer mine.end(w)
 	isBefore := func(p Parked) bool { return p.FirstSeq <= version }
-	for poll := pollMin; ; poll = min(poll*3/2, pollMax) {
+	for poll, rounds := pollMin, 0; ; poll, rounds = min(poll*3/2, pollMax), rounds+1 {
 		w.mu.Lock()
 		changed := w.changed
 		w.mu.Unlock()
@@ -89,7 +100,7 @@ func (w *Waiter) WaitForVersion(ctx context.Context, stream domain.StreamID, ver
 		if err == nil && shown >= version {
 			return nil
 		}
-		if err == nil {
+		if err == nil && rounds%parkedEach == 0 {
 			err = w.parked(ctx, stream, isBefore)
 		}
 		if err == nil {
@@ -100,6 +111,17 @@ func (w *Waiter) WaitForVersion(ctx context.Context, stream domain.StreamID, ver
 			return fmt.Errorf("waiting until version %d of %s is applied: %w", version, stream, err)
 		}
 	}
+}
+
+// patience is how long to wait before the checkpoints are read. Where a consumer in this process moves the shard's, and
+// tells, they need no frequent reading.
+func (w *Waiter) patience(shard int, poll time.Duration) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if told, ever := w.told[shard]; ever && time.Since(told) < toldLately {
+		return pollMax
+	}
+	return poll
 }
 
 // awaited tells whether somebody waits.
@@ -207,6 +229,16 @@ func (w *Waiter) reached(epoch uint64, shard int, checkpoint Checkpoint) {
 	}
 }
 
+// moved says that a consumer in this process has brought a shard so far in the generation of an epoch.
+func (w *Waiter) moved(epoch uint64, shard int, checkpoint Checkpoint) {
+	w.mu.Lock()
+	if epoch == w.epoch {
+		w.told[shard] = time.Now()
+	}
+	w.mu.Unlock()
+	w.reached(epoch, shard, checkpoint)
+}
+
 // stopped says that a shard will not come any further.
 func (w *Waiter) stopped(epoch uint64, shard int, err error) {
 	w.mu.Lock()
@@ -231,6 +263,7 @@ func (w *Waiter) restart() {
 	defer w.mu.Unlock()
 	w.epoch++
 	clear(w.at)
+	clear(w.told)
 	clear(w.stops)
 	w.readAt = time.Time{}
 	w.announce()

@@ -140,10 +140,13 @@ func look[S any](ctx context.Context, c *Client, index, id string) (kept[S], err
 	return k, err
 }
 
-// change writes a document on the condition that it is still what was looked at. It returns a conflict when it is not.
-func (k *kept[S]) change(ctx context.Context, c *Client, index, id string, to stated) error {
+// change writes a document on the condition that it is still what was looked at. It returns a conflict when it is not,
+// and else the document's place in the order of changes, but without what was written.
+func (k *kept[S]) change(ctx context.Context, c *Client, index, id string, to stated) (kept[S], error) {
 	path := "/" + index + "/_doc/" + url.PathEscape(id) + k.condition("op_type=create")
-	return c.call(ctx, http.MethodPut, path, to, nil)
+	next := kept[S]{Found: true}
+	err := c.call(ctx, http.MethodPut, path, to, &next)
+	return next, err
 }
 
 // remove removes a document on that condition.
@@ -245,7 +248,7 @@ func (g Generations) PromoteFrom(ctx context.Context, from, generation int) (boo
 		return false, g.failed(what, err)
 	}
 	next := reading{Generation: generation, Dropped: slices.DeleteFunc(k.Source.State.Dropped, func(n int) bool { return n < generation })}
-	err = k.change(ctx, g.c, g.control(), g.readingID(), stated{State: next})
+	_, err = k.change(ctx, g.c, g.control(), g.readingID(), stated{State: next})
 	if says(err, conflict) {
 		return false, nil
 	}
@@ -294,7 +297,7 @@ func (g Generations) Drop(ctx context.Context, generation int) error {
 		}
 		if generation > current && !slices.Contains(k.Source.State.Dropped, generation) {
 			next := reading{Generation: current, Dropped: append(k.Source.State.Dropped, generation)}
-			err := k.change(ctx, g.c, g.control(), g.readingID(), stated{State: next})
+			_, err := k.change(ctx, g.c, g.control(), g.readingID(), stated{State: next})
 			if says(err, conflict) { // somebody promoted or dropped one
 				continue
 			}
@@ -360,7 +363,8 @@ func (g Generations) Claim(ctx context.Context) (release func(), err error) {
 }
 
 func (g Generations) renew(ctx context.Context, k *kept[claim], by string) error {
-	return k.change(ctx, g.c, g.control(), g.claimID(), stated{State: claim{by, time.Now().Add(claimFor)}})
+	_, err := k.change(ctx, g.c, g.control(), g.claimID(), stated{State: claim{by, time.Now().Add(claimFor)}})
+	return err
 }
 
 // hold renews a claim until ctx ends or it is somebody else's.

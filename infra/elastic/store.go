@@ -31,13 +31,25 @@ type store struct {
 	mu    sync.Mutex
 	made  bool           // the index is there
 	shown map[int]uint64 // by shard, up to which entry documents are found
+	own   map[int]held   // by shard, the checkpoint as this process wrote it last
 }
+
+// held is a checkpoint that this process wrote.
+type held struct {
+	doc   kept[checkpoint]
+	since time.Time
+}
+
+// heldFor is how long a checkpoint is taken for the one that was written here last. Whoever is wrong about that finds out
+// when he commits, on condition; but what he wrote meanwhile of a stream that another has parked stands there, so this is
+// short.
+const heldFor = time.Second
 
 func newStore(c *Client, d design, generation int, shards []int) *store {
 	g := generationsOf(c, d)
 	return &store{
 		c: c, generations: g, generation: generation, index: g.Index(generation), shards: slices.Sorted(slices.Values(shards)),
-		making: make(chan struct{}, 1), showing: make(chan struct{}, 1), shown: map[int]uint64{},
+		making: make(chan struct{}, 1), showing: make(chan struct{}, 1), shown: map[int]uint64{}, own: map[int]held{},
 	}
 }
 
@@ -155,6 +167,31 @@ func (p *parkedStream) parked(shard int) projector.Parked {
 		Stream: p.Stream, Shard: shard, FirstSeq: p.FirstSeq, Position: domain.Position{Shard: shard, Index: p.Index, Place: p.Place},
 		Attempts: p.Attempts, Since: p.Since.UTC(),
 	}
+}
+
+// checkpointNow is a shard's checkpoint: the one that was written here a moment ago, or what is there.
+func (s *store) checkpointNow(ctx context.Context, shard int) (kept[checkpoint], error) {
+	s.mu.Lock()
+	own, is := s.own[shard]
+	s.mu.Unlock()
+	if is && time.Since(own.since) < heldFor {
+		return own.doc, nil
+	}
+	return look[checkpoint](ctx, s.c, s.index, checkpointID(shard))
+}
+
+// hold remembers a checkpoint that was written.
+func (s *store) hold(shard int, doc kept[checkpoint]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.own[shard] = held{doc, time.Now()}
+}
+
+// letGo forgets it: it is not known any more what is there.
+func (s *store) letGo(shard int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.own, shard)
 }
 
 // found is one of the documents that were asked for by name.
@@ -302,7 +339,7 @@ func (s *store) Show(ctx context.Context, at domain.Position) error {
 	if s.isShown(at) {
 		return nil
 	}
-	checkpoints, err := s.Checkpoints(ctx) // before the refresh
+	applied, err := s.applied(ctx, at) // before the refresh
 	if err == nil {
 		err = s.refresh(ctx)
 	}
@@ -311,10 +348,29 @@ func (s *store) Show(ctx context.Context, at domain.Position) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for shard, c := range checkpoints {
-		s.shown[shard] = max(s.shown[shard], c.Index)
+	for shard, index := range applied {
+		s.shown[shard] = max(s.shown[shard], index)
 	}
 	return nil
+}
+
+// applied is how far each shard is, as far as this process knows by its own commits, if that is as far as a position;
+// else as the checkpoints say.
+func (s *store) applied(ctx context.Context, at domain.Position) (map[int]uint64, error) {
+	all := map[int]uint64{}
+	s.mu.Lock()
+	for shard, own := range s.own {
+		all[shard] = own.doc.Source.State.Index
+	}
+	s.mu.Unlock()
+	if all[at.Shard] >= at.Index {
+		return all, nil
+	}
+	checkpoints, err := s.Checkpoints(ctx)
+	for shard, c := range checkpoints {
+		all[shard] = max(all[shard], c.Index)
+	}
+	return all, err
 }
 
 func (s *store) isShown(at domain.Position) bool {

@@ -34,7 +34,7 @@ type tx struct {
 
 var errOver = errors.New("the transaction is over")
 
-// begin reads the checkpoint. Nothing is locked.
+// begin reads the checkpoint, unless this process wrote it a moment ago. Nothing is locked.
 func (s *store) begin(ctx context.Context, shard int) (*tx, error) {
 	t := &tx{s: s, shard: shard, parked: map[domain.StreamID]projector.Parked{}}
 	if !slices.Contains(s.shards, shard) {
@@ -42,7 +42,7 @@ func (s *store) begin(ctx context.Context, shard int) (*tx, error) {
 	}
 	err := s.Prepare(ctx)
 	if err == nil {
-		t.doc, err = look[checkpoint](ctx, s.c, s.index, checkpointID(shard))
+		t.doc, err = s.checkpointNow(ctx, shard)
 		err = storeError(err)
 	}
 	if err == nil {
@@ -116,6 +116,7 @@ func (t *tx) Commit(ctx context.Context, to projector.Checkpoint) error {
 		err = t.commit(ctx, to)
 	}
 	if err != nil {
+		t.s.letGo(t.shard)
 		return fmt.Errorf("read model %s: commit shard %d up to entry %d: %w", t.s.generations.design.model, t.shard, to.Index, err)
 	}
 	return nil
@@ -196,8 +197,11 @@ func (t *tx) writeCheckpoint(ctx context.Context, to projector.Checkpoint) error
 	id := checkpointID(t.shard)
 	var err error
 	for range settleTries {
-		err = t.doc.change(ctx, t.s.c, t.s.index, id, stated{Own: ownCheckpoint, State: next})
+		var written kept[checkpoint]
+		written, err = t.doc.change(ctx, t.s.c, t.s.index, id, stated{Own: ownCheckpoint, State: next})
 		if err == nil {
+			written.Source.State = next
+			t.s.hold(t.shard, written)
 			return nil
 		}
 		if says(err, noSuchIndex) || ctx.Err() != nil {

@@ -81,11 +81,17 @@ func (d *distributed) openModels(ctx context.Context, s *System) (err error) {
 	m.timeline = inPostgres[projector.TimelineTx, timelineModel](s, m, projector.Timeline{}, d.postgres.Timeline)
 	m.denials = inPostgres[projector.DenialsTx, denialsModel](s, m, projector.Denials{}, d.postgres.Denials)
 	m.analytics = inPostgres[projector.AnalyticsTx, analyticsModel](s, m, projector.Analytics{}, d.postgres.Analytics)
-	m.search = newModel[projector.SearchTx, searchModel](s, m, projector.Search{}, d.elastic.Generations(), func(_ context.Context, generation int) (*elastic.Search, error) {
+	search := s.consuming(nil) // a slow server must not hold the turns of another's models
+	search.Pace = searchPace
+	m.search = newModel[projector.SearchTx, searchModel](s, m, search, projector.Search{}, d.elastic.Generations(), func(_ context.Context, generation int) (*elastic.Search, error) {
 		return elastic.NewSearch(d.elastic, generation, s.layout.shards()), nil
 	})
 	return s.follow(ctx, m)
 }
+
+// searchPace is from one transaction of a shard to the next. What is indexed is found after the next refresh only, which
+// comes once a second: so there is time to gather, and a request of a hundred documents costs little more than one of ten.
+const searchPace = 200 * time.Millisecond
 
 // inPostgres is a model that has a schema for each generation.
 func inPostgres[T projector.Tx, M projector.Store[T], O interface {
@@ -93,7 +99,7 @@ func inPostgres[T projector.Tx, M projector.Store[T], O interface {
 	Generations() postgres.Generations
 }](s *System, m *models, p projector.Projection[T], open func(generation int) O) *projector.Model[T, M] {
 	const any = 1 // every generation knows all of them
-	return newModel[T, M](s, m, p, open(any).Generations(), func(_ context.Context, generation int) (O, error) { return open(generation), nil })
+	return newModel[T, M](s, m, s.consuming(s.turns), p, open(any).Generations(), func(_ context.Context, generation int) (O, error) { return open(generation), nil })
 }
 
 func (d *distributed) settle(context.Context, *System) error { return nil } // readiness says when

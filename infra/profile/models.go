@@ -73,11 +73,11 @@ type (
 )
 
 // newModel makes a model that opens its generations one way.
-func newModel[T projector.Tx, M projector.Store[T], O projector.Store[T]](s *System, m *models, p projector.Projection[T], generations projector.Generations,
+func newModel[T projector.Tx, M projector.Store[T], O projector.Store[T]](s *System, m *models, c projector.Config, p projector.Projection[T], generations projector.Generations,
 	open func(ctx context.Context, generation int) (O, error),
 ) *projector.Model[T, M] {
 	model := projector.NewModel(projector.ModelConfig{
-		Consumer: projector.Config{Logger: s.logger, Turns: s.turns, Leisure: s.leisure, Assigned: s.assigned},
+		Consumer: c,
 		Rebuild:  projector.RebuildConfig{Busy: s.busy.now},
 	}, projector.ModelPorts[T, M]{
 		Projection: p, Generations: generations,
@@ -93,6 +93,11 @@ func newModel[T projector.Tx, M projector.Store[T], O projector.Store[T]](s *Sys
 	m.all = append(m.all, model)
 	m.runners = append(m.runners, model)
 	return model
+}
+
+// consuming is how a model's consumer works that takes turns with others.
+func (s *System) consuming(turns *projector.Turns) projector.Config {
+	return projector.Config{Logger: s.logger, Turns: turns, Leisure: s.leisure, Assigned: s.assigned}
 }
 
 // manyWaiting commands for each processor are a queue: a pace that the process keeps up with has fewer.
@@ -147,7 +152,7 @@ func inFiles[T projector.Tx, M projector.Store[T], O projector.Store[T]](s *Syst
 	open func(ctx context.Context, path string) (O, error),
 ) *projector.Model[T, M] {
 	g := generations[p.Name()]
-	return newModel[T, M](s, m, p, g, func(ctx context.Context, generation int) (O, error) { return open(ctx, g.Path(generation)) })
+	return newModel[T, M](s, m, s.consuming(s.turns), p, g, func(ctx context.Context, generation int) (O, error) { return open(ctx, g.Path(generation)) })
 }
 
 // follow opens the models.
