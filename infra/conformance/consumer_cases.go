@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -583,7 +584,7 @@ func waitsForParked[T projector.Tx](s *scene[T]) {
 	s.settle(c)
 	for _, waiter := range []*projector.Waiter{c.Waiter(), projector.NewWaiter(s.subject.Store)} {
 		for index, parked := range map[uint64]bool{1: false, 2: true, 3: true, 4: true} {
-			ctx, cancel := contextFor(s.ctx)
+			ctx, cancel := context.WithTimeout(s.ctx, patience) // it needs none of it, but the answer of a busy server
 			err := waiter.WaitFor(ctx, domain.Position{Shard: 1, Index: index}, customer(1, "x"))
 			cancel()
 			if errors.Is(err, projector.ErrParked) != parked || !parked && err != nil {
