@@ -332,7 +332,7 @@ func (q *SearchEvents) check() (int, error) {
 		err = errors.Join(err, checkWords(q.Q))
 	}
 	for _, field := range q.Facets {
-		err = errors.Join(err, checkOneOf("facets", field, FacetFields()...))
+		err = errors.Join(err, checkOneOf("facets", orSpace(field), FacetFields()...))
 	}
 	return size, err
 }

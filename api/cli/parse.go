@@ -142,20 +142,25 @@ func (r *reading) invalid(parsed *kong.Context, err error) {
 		for _, f := range node.Flags {
 			switch {
 			case f.Set && f.Enum != "" && f.Target.Kind() == reflect.String && !slices.Contains(f.EnumSlice(), f.Target.String()):
-				r.flags[f.Name] = fmt.Sprintf("--%s=%q is none of %s", f.Name, f.Target.String(), strings.Join(f.EnumSlice(), ", "))
+				r.flags[f.Name] = fmt.Sprintf("--%s=%q is none of %s", f.Name, f.Target.String(), possible(f.EnumSlice()))
 			case f.Required && !f.Set:
 				r.flags[f.Name] = fmt.Sprintf("--%s is missing; wanted: %s", f.Name, strings.TrimSuffix(f.Help, "."))
 			}
 		}
 		for _, p := range node.Positional {
 			if p.Set && p.Enum != "" && p.Target.Kind() == reflect.String && !slices.Contains(p.EnumSlice(), p.Target.String()) {
-				r.flags[p.Name] = fmt.Sprintf("<%s> %q is none of %s", p.Name, p.Target.String(), strings.Join(p.EnumSlice(), ", "))
+				r.flags[p.Name] = fmt.Sprintf("<%s> %q is none of %s", p.Name, p.Target.String(), possible(p.EnumSlice()))
 			}
 		}
 	}
 	if len(r.flags) == before {
 		r.others = append(r.others, err.Error())
 	}
+}
+
+// possible lists what may be given. Nothing may be given by leaving the flag out.
+func possible(values []string) string {
+	return strings.Join(slices.DeleteFunc(slices.Clone(values), func(v string) bool { return v == "" }), ", ")
 }
 
 // settings loads the configuration and gathers everything that is wrong with the command line, the environment and the
