@@ -253,14 +253,16 @@ func inFlight(t *testing.T, registry *prometheus.Registry) float64 {
 func TestEveryAnswerHasAnIdAndSecurityHeadersAndNoCORS(t *testing.T) {
 	t.Parallel()
 	g := gateway(t, web.GatewayOptions{}, func(context.Context, string) error { return nil })
+	refusing := gateway(t, web.GatewayOptions{}, func(context.Context, string) error { return domain.ErrNotFound })
 	for what, a := range map[string]*webtest.Answer{
+		"refused":   ask(t, refusing),
 		"good":      ask(t, g, "Origin", "https://elsewhere.example"),
 		"not found": webtest.Do(t, g, webtest.Request{Method: "GET", Path: "/nowhere"}),
 		"health":    webtest.Do(t, g, webtest.Request{Method: "GET", Path: "/livez"}),
 		"no token":  webtest.Do(t, g, webtest.Request{Method: "GET", Path: "/v1/customers/c-1"}),
 	} {
 		for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Cache-Control": "no-store", "Access-Control-Allow-Origin": ""} {
-			if got := a.Header.Get(name); got != want {
+			if got := strings.Join(a.Header.Values(name), " and "); got != want {
 				t.Errorf("%s: %s is %q, want %q", what, name, got, want)
 			}
 		}

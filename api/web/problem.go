@@ -168,7 +168,7 @@ func (p *Problem) GetStatus() int { return p.Status }
 // ContentType is for huma.
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
-// GetHeaders is for huma.
+// GetHeaders is for huma, which adds them to those that the gateway has set.
 func (p *Problem) GetHeaders() http.Header {
 	h := p.headers.Clone()
 	if h == nil {
@@ -177,7 +177,6 @@ func (p *Problem) GetHeaders() http.Header {
 	if p.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64((p.RetryAfter+time.Second-1)/time.Second), 10))
 	}
-	h.Set("Cache-Control", "no-store")
 	return h
 }
 
@@ -188,6 +187,7 @@ func (p *Problem) write(w http.ResponseWriter, r *http.Request) {
 	for name, values := range p.GetHeaders() {
 		w.Header()[name] = values
 	}
+	w.Header().Set("Cache-Control", "no-store") // whatever the route had meant to say of a good answer
 	w.Header().Set("Content-Type", p.ContentType(""))
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // the caller may have gone
