@@ -416,10 +416,13 @@ func (s *Search) Count(ctx context.Context, q query.SearchAsked, bound int) (int
 // Facets counts the newest hits, at most bound, by the values of fields.
 func (s *Search) Facets(ctx context.Context, q query.SearchAsked, fields []string, bound int) (map[string]map[string]int64, error) {
 	facets := make(map[string]map[string]int64, len(fields))
+	var once []string // a field that is asked for twice is counted once
 	for _, field := range fields {
-		facets[field] = map[string]int64{}
+		if facets[field] == nil {
+			facets[field], once = map[string]int64{}, append(once, field)
+		}
 	}
-	if len(fields) == 0 {
+	if fields = once; len(fields) == 0 {
 		return facets, nil
 	}
 	source, column, w, err := s.found(ctx, q)

@@ -1,15 +1,19 @@
 package readmodel
 
 import (
+	"context"
 	"database/sql"
 	"maps"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 	"unicode"
 
+	"carryon/infra/conformance"
 	"carryon/projector"
+	"carryon/query"
 )
 
 // A beginning is looked up in the vocabulary, so the index must know each word as the vocabulary does, but for letters that
@@ -57,5 +61,24 @@ func TestTheIndexKnowsFoldedWordsAsTheyAre(t *testing.T) {
 	}
 	for w := range folded {
 		t.Errorf("the index does not know %q (%+q)", w, w)
+	}
+}
+
+func TestAFacetThatIsAskedForTwiceIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	h, err := conformance.NewHistory(5, 3, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := filled(t, h.Grow(200), projector.Search{}, func(ctx context.Context) (*Search, error) {
+		return OpenSearch(ctx, filepath.Join(t.TempDir(), "search.db"))
+	})
+	once, err := s.Facets(t.Context(), query.SearchAsked{}, []string{"type", "studio"}, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	twice, err := s.Facets(t.Context(), query.SearchAsked{}, []string{"type", "studio", "type", "studio"}, 1000)
+	if err != nil || len(once["type"]) == 0 || !reflect.DeepEqual(twice, once) {
+		t.Errorf("asked for twice: %v, %v, want %v", twice, err, once)
 	}
 }
