@@ -31,13 +31,13 @@ import (
 
 // town is a set of processes that share one store.
 type town struct {
-	t       *testing.T
+	t       testing.TB
 	program string
 	dir     string
 	env     []string
 }
 
-func newTown(t *testing.T, replication int) *town {
+func newTown(t testing.TB, replication int) *town {
 	t.Helper()
 	w := &town{t: t, program: filepath.Join(t.TempDir(), "carryon"), dir: t.TempDir()}
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", w.program, "carryon").CombinedOutput(); err != nil {
@@ -75,7 +75,7 @@ type house struct {
 	log   bytes.Buffer
 }
 
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
