@@ -200,7 +200,7 @@ func TestFiveProcessesAreKilledOneAfterTheOtherAndNothingIsLost(t *testing.T) {
 	query := w.build("query-1", "query")
 	journal := filepath.Join(w.dir, "journal")
 	finished := w.load("--url", commands[0].url(), "--url", commands[1].url(), "--query-url", query.url(), "--households", "80", "--callers", "16",
-		"--duration", "60s", "--patience", "60", "--journal", journal, "--prefix", "e-")
+		"--commands", "4000", "--patience", "60", "--journal", journal, "--prefix", "e-")
 	for round := range 2 {
 		for _, h := range []*house{commands[0], projectors[0], commands[1], query, projectors[1]} {
 			grow(t, journal, 200)
@@ -361,8 +361,8 @@ func TestANodeOfTheRingIsKilledAndCommandsGoOn(t *testing.T) {
 	query := w.build("query", "query")
 	journal := filepath.Join(w.dir, "journal")
 	finished := w.load("--url", command.url(), "--query-url", query.url(), "--households", "60", "--callers", "16",
-		"--duration", "40s", "--patience", "60", "--journal", journal, "--prefix", "r-")
-	grow(t, journal, 300)
+		"--commands", "700", "--patience", "60", "--journal", journal, "--prefix", "r-")
+	grow(t, journal, 200)
 	text, err := os.ReadFile(filepath.Join(run, "cassandra", "3", "node2", "pid"))
 	if err != nil {
 		t.Fatal(err)
