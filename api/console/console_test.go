@@ -165,6 +165,10 @@ func TestAMomentTakesInWhatWasRecordedInItsSecond(t *testing.T) {
 			t.Errorf("moment %q: status %d, the block of a moment ago is missing", now, got.status)
 		}
 	}
+	moment := latest.Format(time.RFC3339Nano)
+	if got := v.get("/customers/c-1/time?" + url.Values{"at": {moment}, "and": {moment}}.Encode()); got.status != http.StatusOK || !strings.Contains(got.text, "Nothing differs") {
+		t.Errorf("a moment beside itself: status %d", got.status)
+	}
 }
 
 func TestACustomerWhoHasChangedSinceIsShownAnewInsteadOfActedOn(t *testing.T) {

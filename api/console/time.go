@@ -198,6 +198,9 @@ func (t *timeView) neighbours(events []query.TimelineEvent) {
 
 // compare finds what differs, and looks for the event behind each difference.
 func (v *visit) compare(view *timeView) error {
+	if !view.At.When.Before(view.And.When) {
+		return nil // one moment: nothing lies between
+	}
 	between, more, err := v.history(view.Customer, view.At.When.Add(time.Microsecond), view.And.When.Add(time.Microsecond))
 	if err != nil {
 		return err
