@@ -126,10 +126,12 @@ func changedLives(ctx context.Context, tx AnalyticsTx, changes []lifeChange, cou
 	if len(changes) == 0 {
 		return nil, nil
 	}
-	licenses, devices := wantedLives(changes)
-	stored, err := tx.Lives(ctx, licenses, devices)
-	if err != nil {
-		return nil, err
+	var stored []Life
+	if licenses, devices := wantedLives(changes); len(licenses)+len(devices) > 0 {
+		var err error
+		if stored, err = tx.Lives(ctx, licenses, devices); err != nil {
+			return nil, err
+		}
 	}
 	book := &lifeBook{newest: make(map[string]*Life, len(stored)), changed: map[lifeKey]*lifeBefore{}, counts: counts}
 	for i := range stored {
@@ -141,14 +143,18 @@ func changedLives(ctx context.Context, tx AnalyticsTx, changes []lifeChange, cou
 	return book.settle(), nil
 }
 
-// wantedLives are the licences and devices whose lives must be read.
+// wantedLives are the licences and devices whose lives must be read. What is issued here has none yet.
 func wantedLives(changes []lifeChange) ([]string, []DeviceRef) {
 	licenses, devices := map[string]bool{}, map[DeviceRef]bool{}
+	begun := map[string]bool{}
 	for i := range changes {
-		if changes[i].kind == deviceGone {
-			devices[changes[i].device] = true
-		} else {
-			licenses[changes[i].license] = true
+		switch c := &changes[i]; {
+		case c.kind == deviceGone:
+			devices[c.device] = true
+		case c.kind == begins:
+			begun[c.license] = true
+		case !begun[c.license]:
+			licenses[c.license] = true
 		}
 	}
 	names := make([]string, 0, len(licenses))

@@ -116,19 +116,21 @@ func (t analyticsTx) AddFacts(ctx context.Context, facts []projector.Fact) error
 
 // addDimensions makes sure that the combinations are there, and returns their numbers.
 func (t *tx) addDimensions(ctx context.Context, all []*projector.Dimensions) ([]int64, error) {
+	if t.combined == nil {
+		t.combined = make(map[projector.Dimensions]int64, len(all))
+	}
 	numbers := make([]int64, len(all))
-	known := make(map[projector.Dimensions]int64, len(all))
 	var fresh []*projector.Dimensions
 	for i, d := range all {
-		n, ok := known[*d]
+		n, ok := t.combined[*d]
 		if !ok {
 			n = numberOfDimensions(d)
-			known[*d] = n
+			t.combined[*d] = n
 			fresh = append(fresh, d)
 		}
 		numbers[i] = n
 	}
-	return numbers, t.write(ctx, insertDimensions, len(fresh), func(i int, args []any) []any { return bindDimensions(args, known[*fresh[i]], fresh[i]) })
+	return numbers, t.write(ctx, insertDimensions, len(fresh), func(i int, args []any) []any { return bindDimensions(args, t.combined[*fresh[i]], fresh[i]) })
 }
 
 // AddCounts adds to the roll-ups.

@@ -93,6 +93,7 @@ type tx struct {
 	at        projector.Checkpoint
 	anyParked bool
 	over      bool
+	combined  map[projector.Dimensions]int64 // combinations that this transaction has made sure of
 }
 
 // begin waits for its turn. A transaction on the same shard is another instance's.
