@@ -143,12 +143,22 @@ func (m *Model[T, M]) openCurrent(ctx context.Context) (number int, store M, err
 		}
 		again, err := m.ports.Generations.Current(ctx)
 		if err == nil && again == number {
-			return number, store, nil
+			if err = filled(ctx, store); err == nil {
+				return number, store, nil
+			}
 		}
 		if err := errors.Join(err, closeStore(store)); err != nil { // it was replaced in this moment
 			return number, store, err
 		}
 	}
+}
+
+// filled tells a store that it is about to be read.
+func filled(ctx context.Context, store any) error {
+	if s, wants := store.(Fillable); wants {
+		return s.Filled(ctx)
+	}
+	return nil
 }
 
 // replace promotes an empty generation in the place of one that is of no use.

@@ -44,6 +44,13 @@ type Store[T Tx] interface {
 	ParkedStream(ctx context.Context, stream domain.StreamID) (Parked, bool, error)
 }
 
+// Fillable is a store that is filled faster before it can be read well.
+type Fillable interface {
+	// Filled is called before a generation is audited or read, and again whenever it is opened to be read: the store
+	// makes what only readers need, where it is not there yet.
+	Filled(ctx context.Context) error
+}
+
 // Tx is one transaction of a read model: rows and checkpoint change together or not at all.
 type Tx interface {
 	// Checkpoint is the last applied entry, read under the lock.

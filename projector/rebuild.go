@@ -488,7 +488,7 @@ func (m *Model[T, M]) build(ctx context.Context, r *rebuild, o RebuildOptions) (
 	}()
 	r.set(func(s *RebuildStatus) { s.Generation = number })
 	m.logger.Info("the read model is rebuilt", "generation", number)
-	filled := m.fill(ctx, r, store, func(ctx context.Context, c *Consumer[T]) error {
+	failed := m.fill(ctx, r, store, func(ctx context.Context, c *Consumer[T]) error {
 		if err := m.retryAll(ctx, store, c); err != nil {
 			return err
 		}
@@ -496,16 +496,19 @@ func (m *Model[T, M]) build(ctx context.Context, r *rebuild, o RebuildOptions) (
 		if err == nil {
 			err = m.awaitTails(ctx, r, c, tails)
 		}
+		if err == nil {
+			err = filled(ctx, store)
+		}
 		if err != nil {
 			return err
 		}
 		return m.auditRebuild(ctx, r, store, c, o)
 	})
-	if errors.Is(filled, errNotClean) {
-		return errors.Join(filled, m.dropWrong(ctx, number, store))
+	if errors.Is(failed, errNotClean) {
+		return errors.Join(failed, m.dropWrong(ctx, number, store))
 	}
-	if filled != nil {
-		return filled
+	if failed != nil {
+		return failed
 	}
 	if !o.AcceptParked {
 		if err := m.compareParked(ctx, r, store); err != nil {

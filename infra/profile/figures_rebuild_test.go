@@ -183,11 +183,11 @@ func loadTable(ctx context.Context, b *testing.B, file *sqlite.File, name string
 	}
 }
 
-// BenchmarkFigureRebuild: a rebuild of each read model (FIGURE_REBUILD events, 100,000 by default) with one worker and
+// BenchmarkFigureRebuild: a rebuild of each read model (FIGURE_REBUILD events, 300,000 by default) with one worker and
 // with two, against a bare scan of the log and a bare load of the rows that come of it; and an audit of everything.
 func BenchmarkFigureRebuild(b *testing.B) {
 	dir := b.TempDir()
-	events := fillStore(b, dir, int64(envInt("FIGURE_REBUILD", 100_000)))
+	events := fillStore(b, dir, int64(envInt("FIGURE_REBUILD", 300_000)))
 	s := openFigure(b, dir)
 	defer closeFigure(b, s)
 	begin := time.Now()

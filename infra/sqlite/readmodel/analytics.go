@@ -15,7 +15,6 @@ import (
 // Moments here are microseconds, quarters are seconds. Customers, devices, licences and actors are only compared and
 // counted, never shown, so facts hold their hashes.
 var analyticsSchema = Schema{Model: "analytics", Version: 1, Tables: dimensionTable + `
-CREATE INDEX dimensions_title ON dimensions (title);
 CREATE TABLE rollups (
 	metric INTEGER NOT NULL, quarter INTEGER NOT NULL, dimensions INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (metric, quarter, dimensions)
 ) WITHOUT ROWID;
@@ -28,10 +27,12 @@ CREATE TABLE lives (
 	license TEXT NOT NULL, number INTEGER NOT NULL, customer TEXT NOT NULL, device TEXT NOT NULL, from_ INTEGER NOT NULL,
 	own_end INTEGER, cut_at INTEGER, dimensions INTEGER NOT NULL, PRIMARY KEY (license, number)
 ) WITHOUT ROWID;
-CREATE INDEX facts_customer ON facts (customer);
 CREATE INDEX lives_device ON lives (customer, device);
-CREATE INDEX lives_dimensions ON lives (dimensions);
 CREATE TABLE withdrawals (title TEXT NOT NULL, country TEXT NOT NULL, from_ INTEGER NOT NULL, PRIMARY KEY (title, country)) WITHOUT ROWID;
+`, Indexes: `
+CREATE INDEX IF NOT EXISTS dimensions_title ON dimensions (title);
+CREATE INDEX IF NOT EXISTS facts_customer ON facts (customer);
+CREATE INDEX IF NOT EXISTS lives_dimensions ON lives (dimensions);
 `}
 
 // Analytics keeps counts, facts and lives.
@@ -39,6 +40,7 @@ type Analytics struct{ *file }
 
 var (
 	_ projector.Store[projector.AnalyticsTx] = (*Analytics)(nil)
+	_ projector.Fillable                     = (*Analytics)(nil)
 	_ query.AnalyticsModel                   = (*Analytics)(nil)
 )
 

@@ -21,18 +21,19 @@ CREATE TABLE devices (
 	stream TEXT NOT NULL, device TEXT NOT NULL, pseudonym TEXT NOT NULL, type TEXT NOT NULL, family TEXT NOT NULL, seq INTEGER NOT NULL,
 	PRIMARY KEY (device, stream)
 ) WITHOUT ROWID;
-CREATE INDEX devices_pseudonym ON devices (pseudonym);
-CREATE INDEX devices_stream ON devices (stream); -- these three lead from a customer to its rows, for the audit
 CREATE TABLE licenses (
 	license TEXT PRIMARY KEY, stream TEXT NOT NULL, device TEXT NOT NULL, title TEXT NOT NULL, seq INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX licenses_title ON licenses (title, stream);
-CREATE INDEX licenses_stream ON licenses (stream);
 CREATE TABLE exceptions (
 	exception TEXT PRIMARY KEY, stream TEXT NOT NULL, code TEXT NOT NULL, seq INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX exceptions_stream ON exceptions (stream);
 CREATE TABLE pseudonyms (sample TEXT NOT NULL); -- what the key makes of nothing, so that another key is noticed
+`, Indexes: `
+CREATE INDEX IF NOT EXISTS devices_pseudonym ON devices (pseudonym);
+CREATE INDEX IF NOT EXISTS licenses_title ON licenses (title, stream);
+CREATE INDEX IF NOT EXISTS devices_stream ON devices (stream); -- these three lead from a customer to its rows, for the audit
+CREATE INDEX IF NOT EXISTS licenses_stream ON licenses (stream);
+CREATE INDEX IF NOT EXISTS exceptions_stream ON exceptions (stream);
 `}
 
 // Customers keeps the customers' states.

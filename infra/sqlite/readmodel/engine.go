@@ -52,17 +52,27 @@ type Schema struct {
 	Model   string
 	Version int    // raised whenever tables or the meaning of rows change: the model is built anew then
 	Tables  string // SQL that creates them
+	Indexes string // SQL that creates, where they are not there, the indices that only readers need
 }
 
 // file is one generation of one model.
 type file struct {
 	*sqliteFile
-	model  string
-	engine Engine
+	model   string
+	indexes string
+	engine  Engine
 }
 
 // Close waits for a transaction that is under way to end. Closing again does nothing.
 func (f *file) Close() error { return f.engine.Close() }
+
+// Filled makes the indices that only readers need: a rebuild fills tables without them, and makes each in one go.
+func (f *file) Filled(ctx context.Context) error {
+	if err := f.Run(ctx, f.indexes); err != nil {
+		return fmt.Errorf("read model %s: make the indices: %w", f.model, err)
+	}
+	return nil
+}
 
 // each runs a query and hands every row to scan.
 func (f *file) each(ctx context.Context, text string, args []any, scan func(*sql.Rows) error) error {

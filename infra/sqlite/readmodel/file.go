@@ -76,7 +76,7 @@ func openFile(ctx context.Context, path string, s Schema) (*file, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &file{f, s.Model, f}, nil
+	return &file{f, s.Model, s.Indexes, f}, nil
 }
 
 func openSQLite(ctx context.Context, path string, s Schema) (_ *sqliteFile, err error) {
@@ -127,6 +127,17 @@ func (s Schema) createIn(ctx context.Context, tx *sql.Tx, from int) error {
 	}
 	_, err := tx.ExecContext(ctx, CommonTables+s.Tables)
 	return err
+}
+
+// Run runs statements in a turn of their own.
+func (f *sqliteFile) Run(ctx context.Context, statements string) error {
+	end, err := f.idle(ctx)
+	if err != nil {
+		return err
+	}
+	defer end()
+	_, err = f.conn.ExecContext(ctx, statements)
+	return storeError(err)
 }
 
 // Close waits for a transaction that is under way to end. Closing again does nothing.
