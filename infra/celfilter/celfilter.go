@@ -14,6 +14,7 @@ import (
 	"cel.dev/cel-go/common"
 	celast "cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/interpreter"
 
 	"carryon/query"
 )
@@ -84,7 +85,34 @@ func (f *Filters) Compile(expression string) (query.LiveFilter, error) {
 			texts = append(texts, text)
 		}
 	}))
-	return filter{program, texts}, nil
+	compiled := filter{program, texts}
+	// An event without anything in it shows at once what would cost too much for every other one, too.
+	if _, err := compiled.Match(nothing); tooDear(err) {
+		return nil, &query.FilterError{Problem: fmt.Sprintf("costs too much to be run on every event: more than %d looks at a value", CostLimit)}
+	}
+	return compiled, nil
+}
+
+func tooDear(err error) bool {
+	cancelled, ok := errors.AsType[interpreter.EvalCancelledError](err)
+	return ok && cancelled.Cause == interpreter.CostLimitExceeded
+}
+
+// nothing is an event with empty fields.
+func nothing(name string) any {
+	for _, f := range query.LiveFields() {
+		if f.Name != name {
+			continue
+		}
+		switch f.Type {
+		case "int":
+			return int64(0)
+		case "timestamp":
+			return time.Time{}
+		}
+		return ""
+	}
+	return nil
 }
 
 // first is the first error that was found, in one line.
