@@ -25,6 +25,8 @@ type App struct {
 	PolicyVersion PolicyVersionHandler // one version of a policy document
 	PolicyDiff    PolicyDiffHandler    // field by field
 
+	CommonTimeline CommonTimelineHandler // what happened to a title or a policy, and why
+
 	Projections ProjectionsHandler // how far the read models are
 	Parked      ParkedHandler      // which streams wait, and why
 	RetryParked RetryParkedHandler // let a parked stream flow again

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"carryon/domain"
 	"carryon/projector"
@@ -22,14 +23,16 @@ type LookupAnswer struct {
 
 // Found is one thing that has the id.
 type Found struct {
-	Kind     string `json:"kind"` // customer, device, license, exception, decision, command, request
-	ID       string `json:"id"`
-	Customer string `json:"customer,omitempty"` // whose it is; a pseudonym for analysts
-	DeviceID string `json:"device_id,omitempty"`
-	TitleID  string `json:"title_id,omitempty"`
-	Seq      uint64 `json:"seq,omitempty"`  // of the event, for decisions, commands and requests
-	Type     string `json:"type,omitempty"` // of that event
-	State    string `json:"state,omitempty"`
+	Kind       string    `json:"kind"` // customer, device, license, exception, decision, command, request
+	ID         string    `json:"id"`
+	Customer   string    `json:"customer,omitempty"` // whose it is; a pseudonym for analysts
+	DeviceID   string    `json:"device_id,omitempty"`
+	TitleID    string    `json:"title_id,omitempty"`
+	Seq        uint64    `json:"seq,omitempty"`         // of the event, for decisions, commands and requests: the one that tells most
+	Type       string    `json:"type,omitempty"`        // of that event
+	RecordedAt time.Time `json:"recorded_at,omitzero"`  // of that event
+	DecisionID string    `json:"decision_id,omitempty"` // that stands in that event
+	State      string    `json:"state,omitempty"`
 }
 
 // LookupHandler answers Lookup.
@@ -91,15 +94,52 @@ func (h LookupHandler) id(ctx context.Context, id string) ([]Found, error) {
 		if err != nil {
 			return nil, err
 		}
-		for _, kind := range refKinds(e, &about, id) {
+		kinds := refKinds(e, &about, id)
+		if len(kinds) > 0 && about.DecisionID() == "" {
+			if e, about, err = h.telling(ctx, e, about); err != nil {
+				return nil, err
+			}
+		}
+		for _, kind := range kinds {
 			if len(found) < maxFound {
 				found = append(found, Found{
 					Kind: kind, ID: id, Customer: e.Stream.ID(), DeviceID: about.DeviceID, TitleID: about.TitleID, Seq: e.Seq, Type: e.Type,
+					RecordedAt: e.RecordedAt, DecisionID: about.DecisionID(),
 				})
 			}
 		}
 	}
 	return found, nil
+}
+
+// A command may first record which licences have ended since, and which device it came from: an id leads to its first
+// event, and who asks wants to know what came of it. commandLooked bounds how far that is looked for.
+const commandLooked = 64
+
+// telling is the event of a command that tells what came of it: the one with the decision, else the first that is more
+// than a licence that had ended.
+func (h LookupHandler) telling(ctx context.Context, first *domain.Event, about projector.About) (*domain.Event, projector.About, error) {
+	next, err := h.p.Timeline.TimelinePage(ctx, TimelinePage{Customer: first.Stream.ID(), Oldest: true, AfterSeq: first.Seq, Limit: commandLooked})
+	if err != nil {
+		return nil, about, err
+	}
+	best, bestAbout := first, about
+	for _, e := range next {
+		if e.CommandID != first.CommandID {
+			break
+		}
+		about, _, err := projector.AboutEvent(e)
+		if err != nil {
+			return nil, about, err
+		}
+		if about.DecisionID() != "" {
+			return e, about, nil
+		}
+		if best.Type == (*domain.LicenseExpired)(nil).EventType() {
+			best, bestAbout = e, about
+		}
+	}
+	return best, bestAbout, nil
 }
 
 // refKinds tells what an id is to an event.

@@ -37,7 +37,7 @@ func New(p Ports) *App {
 		Lookup: LookupHandler{&p}, Customer: CustomerHandler{&p}, Devices: DevicesHandler{&p}, Licenses: LicensesHandler{&p},
 		Exceptions: ExceptionsHandler{&p}, Denials: DenialsHandler{&p}, Timeline: TimelineHandler{&p}, Explain: ExplainHandler{&p},
 		State: StateHandler{&p}, Decision: DecisionHandler{&p}, SearchEvents: SearchEventsHandler{&p}, Analytics: AnalyticsHandler{&p},
-		Titles: TitlesHandler{&p}, DeviceTypes: DeviceTypesHandler{&p}, PolicyVersion: PolicyVersionHandler{&p}, PolicyDiff: PolicyDiffHandler{&p},
+		Titles: TitlesHandler{&p}, DeviceTypes: DeviceTypesHandler{&p}, PolicyVersion: PolicyVersionHandler{&p}, PolicyDiff: PolicyDiffHandler{&p}, CommonTimeline: CommonTimelineHandler{&p},
 		Projections: ProjectionsHandler{&p}, Parked: ParkedHandler{&p}, RetryParked: RetryParkedHandler{&p},
 		RetryAllParked: RetryAllParkedHandler{&p}, DropParked: DropParkedHandler{&p}, RebuildModel: RebuildModelHandler{&p}, Processes: ProcessesHandler{&p},
 		Resolve: ResolveHandler{&p}, Access: AccessHandler{&p}, Export: ExportHandler{&p},

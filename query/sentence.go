@@ -58,7 +58,7 @@ func Sentence(e *domain.Event, data domain.Payload) string {
 	case *domain.DeviceUnblocked:
 		return fmt.Sprintf("Device %s was unblocked%s.", p.DeviceID, because(&p.Reason))
 	case *domain.ExceptionGranted:
-		return fmt.Sprintf("“%s” may be passed %s%s%s%s.", RefusalWords(p.Code), times(p.Uses), scopeWords(p.Scope), until(p.ExpiresAt), because(&p.Reason))
+		return fmt.Sprintf("“%s” may be passed %s%s%s%s.", RefusalWords(p.Code), times(p.Uses), forScope(p.Scope), until(p.ExpiresAt), because(&p.Reason))
 	case *domain.ExceptionUsed:
 		return fmt.Sprintf("Exception %s let “%s” be passed; %s left.", p.ExceptionID, RefusalWords(p.Code), plural(int64(p.UsesLeft), "use is", "uses are"))
 	case *domain.ExceptionWithdrawn:
@@ -262,11 +262,19 @@ func playNotes(p *domain.PlaybackStarted) string {
 	return "; " + strings.Join(notes, "; ")
 }
 
-func scopeWords(s domain.Scope) string {
+func forScope(s domain.Scope) string {
 	if s.ID == "" {
 		return ""
 	}
-	return " for " + s.Kind + " " + s.ID
+	return " for " + ScopeWords(s)
+}
+
+// ScopeWords is a scope with its id, inside a sentence.
+func ScopeWords(s domain.Scope) string {
+	if s.Kind == domain.ScopeLicense {
+		return "licence " + s.ID
+	}
+	return s.Kind + " " + s.ID
 }
 
 func times(n int) string {

@@ -2,10 +2,13 @@ package console
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
+	"time"
 
 	"carryon/query"
 )
@@ -80,7 +83,11 @@ func (v *visit) linkTo(f query.Found) string {
 	case "exception":
 		return path("/customers/", customer, "#exceptions")
 	case "command", "request":
-		return path("/customers/", customer, "#timeline")
+		if f.DecisionID != "" {
+			return path("/customers/", customer, "/decisions/", f.DecisionID)
+		}
+		on := f.RecordedAt.UTC().Format(time.DateOnly)
+		return path("/customers/", customer) + "?" + url.Values{"from": {on}, "to": {on}}.Encode() + fmt.Sprintf("#event-%d", f.Seq)
 	}
 	return path("/customers/", customer)
 }
@@ -90,7 +97,8 @@ type suggestion struct{ Value, Label string }
 // suggest offers titles while somebody types: by their id, for a form that asks for a title; by their name, for search.
 func (v *visit) suggest() error {
 	q := v.r.URL.Query()
-	words := strings.TrimSpace(cmp.Or(q.Get("title_id"), q.Get("q")))
+	id := cmp.Or(q.Get("title_id"), q.Get("scope_id")) // of a form that asks for a title
+	words := strings.TrimSpace(cmp.Or(id, q.Get("q")))
 	var list []suggestion
 	if words != "" {
 		titles, err := v.titles(words, 10)
@@ -99,7 +107,7 @@ func (v *visit) suggest() error {
 		}
 		for _, t := range titles {
 			s := suggestion{Value: t.Name, Label: t.Kind}
-			if q.Has("title_id") {
+			if id != "" {
 				if t.Kind == "series" {
 					continue // not licensable
 				}
@@ -115,6 +123,16 @@ func (v *visit) suggest() error {
 func (v *visit) titles(words string, limit int) ([]query.TitleView, error) {
 	answer, err := get[query.TitlesAnswer](v, "/v1/titles", url.Values{"q": {words}, "limit": {number(limit)}})
 	return answer.Titles, err
+}
+
+// title is one by its id; not found is no error.
+func (v *visit) title(id string) (query.TitleView, bool, error) {
+	titles, err := v.titles(id, 3)
+	i := slices.IndexFunc(titles, func(t query.TitleView) bool { return t.TitleID == id })
+	if err != nil || i < 0 {
+		return query.TitleView{}, false, err
+	}
+	return titles[i], true, nil
 }
 
 func titleLabel(t query.TitleView) string {

@@ -40,6 +40,8 @@ type Questions struct {
 	PolicyVersion Question[query.PolicyVersion, query.PolicyVersionAnswer]
 	PolicyDiff    Question[query.PolicyDiff, query.PolicyDiffAnswer]
 
+	CommonTimeline Question[query.CommonTimeline, query.CommonTimelineAnswer]
+
 	Projections Question[query.ListProjections, query.ListProjectionsAnswer]
 	Parked      Question[query.ListParked, query.ListParkedAnswer]
 	RetryParked Question[query.RetryParked, query.RetryParkedAnswer]
@@ -66,7 +68,7 @@ func From(app *query.App) Questions {
 		Lookup: app.Lookup, Customer: app.Customer, Devices: app.Devices, Licenses: app.Licenses, Exceptions: app.Exceptions,
 		Denials: app.Denials, Timeline: app.Timeline, Explain: app.Explain, State: app.State, Decision: app.Decision,
 		SearchEvents: app.SearchEvents, Analytics: app.Analytics, Titles: app.Titles, DeviceTypes: app.DeviceTypes,
-		PolicyVersion: app.PolicyVersion, PolicyDiff: app.PolicyDiff, Projections: app.Projections, Parked: app.Parked,
+		PolicyVersion: app.PolicyVersion, PolicyDiff: app.PolicyDiff, CommonTimeline: app.CommonTimeline, Projections: app.Projections, Parked: app.Parked,
 		RetryParked: app.RetryParked, RetryAllParked: app.RetryAllParked, DropParked: app.DropParked, RebuildModel: app.RebuildModel, Processes: app.Processes, Resolve: app.Resolve, Access: app.Access, Export: app.Export, Live: app.Live, AccessExport: app.AccessExport,
 		ExportSearch: app.ExportSearch, ExportAnalytics: app.ExportAnalytics,
 	}

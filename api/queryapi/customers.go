@@ -114,7 +114,7 @@ func (r routes) customers() {
 			}
 			return versioned(in.Conditional, a.Version, a), nil
 		})
-	web.Handle(r.api, r.get("get-timeline", "/v1/customers/{customer}/timeline", tag, "Everything that happened to the customer", "Each event with a sentence in plain words.", fresh...), r.timeline)
+	web.Handle(r.api, r.get("get-timeline", "/v1/customers/{customer}/timeline", tag, "Everything that happened to the customer", "Each event with a sentence in plain words. Of whom nothing is recorded: an empty list, and version 0.", fresh...), r.timeline)
 	web.Handle(r.api, r.get("explain", "/v1/customers/{customer}/explain", tag, "Why, or why not", "Decides an acquisition, or with license_id a renewal, as a dry run, now or at a past moment, with what was known then: every rule in order, with what it read and what came of it, who holds the places, and what would help.", fresh...),
 		func(ctx context.Context, in *struct {
 			CustomerPath

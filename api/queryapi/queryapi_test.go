@@ -111,6 +111,7 @@ func TestAQuestionIsAskedAsItWasPut(t *testing.T) {
 		titles     query.Titles
 		version    query.PolicyVersion
 		diff       query.PolicyDiff
+		common     query.CommonTimeline
 		parked     query.ListParked
 		retry      query.RetryParked
 		retryAll   query.RetryAllParked
@@ -126,7 +127,8 @@ func TestAQuestionIsAskedAsItWasPut(t *testing.T) {
 		Timeline: ask(&timeline, query.TimelineAnswer{}), Explain: ask(&explain, query.ExplainAnswer{}), State: ask(&state, query.StateAnswer{}),
 		Decision: ask(&decision, query.DecisionAnswer{}), SearchEvents: ask(&search, query.SearchEventsAnswer{}), Analytics: ask(&analytics, query.AnalyticsAnswer{}),
 		Titles: ask(&titles, query.TitlesAnswer{}), PolicyVersion: ask(&version, query.PolicyVersionAnswer{}), PolicyDiff: ask(&diff, query.PolicyDiffAnswer{}),
-		Parked: ask(&parked, query.ListParkedAnswer{}), RetryParked: ask(&retry, query.RetryParkedAnswer{}), RetryAllParked: ask(&retryAll, query.RetryAllParkedAnswer{}),
+		CommonTimeline: ask(&common, query.CommonTimelineAnswer{}),
+		Parked:         ask(&parked, query.ListParkedAnswer{}), RetryParked: ask(&retry, query.RetryParkedAnswer{}), RetryAllParked: ask(&retryAll, query.RetryAllParkedAnswer{}),
 		DropParked: ask(&drop, query.RetryParkedAnswer{}), RebuildModel: ask(&rebuild, query.RebuildModelAnswer{}), Resolve: ask(&resolve, query.ResolveAnswer{}),
 		Access: ask(&accesses, query.AccessesAnswer{}), Export: ask(&export, query.Exported{Rows: func(func(query.Row, error) bool) {}}),
 	}, queryapi.Options{Clock: func() time.Time { return to }})
@@ -166,6 +168,8 @@ func TestAQuestionIsAskedAsItWasPut(t *testing.T) {
 		{domain.RoleAnalyst, "GET", "/v1/policies/device-types/versions/current", &version, query.PolicyVersion{Policy: "device-types"}},
 		{domain.RoleAnalyst, "GET", "/v1/policies/default/versions/3/diff?from=1", &diff, query.PolicyDiff{Policy: "default", From: 1, To: 3}},
 		{domain.RoleAnalyst, "GET", "/v1/policies/default/diff?from=1&to=2", &diff, query.PolicyDiff{Policy: "default", From: 1, To: 2}},
+		{domain.RoleSupport, "GET", "/v1/titles/t-1/timeline", &common, query.CommonTimeline{By: by(domain.RoleSupport), Stream: "title/t-1"}},
+		{domain.RoleOperator, "GET", "/v1/policies/default/timeline", &common, query.CommonTimeline{By: by(domain.RoleOperator), Stream: "policy/default"}},
 		{domain.RoleOperator, "GET", "/v1/projections/timeline/parked?x" + paged, &parked, query.ListParked{By: by(domain.RoleOperator), Model: "timeline", Page: page}},
 		{domain.RoleOperator, "POST", "/v1/projections/timeline/parked/customer%2Fc-1/retry", &retry, query.RetryParked{By: by(domain.RoleOperator), Model: "timeline", Stream: "customer/c-1"}},
 		{domain.RoleOperator, "POST", "/v1/projections/timeline/parked/retry", &retryAll, query.RetryAllParked{By: by(domain.RoleOperator), Model: "timeline"}},

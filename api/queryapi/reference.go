@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"carryon/api/web"
+	"carryon/domain"
 	"carryon/query"
 )
 
@@ -62,6 +63,19 @@ func (r routes) reference() {
 			From int `query:"from" minimum:"1" maximum:"999999999" doc:"Against this version; the one before without"`
 		}) (*Answer[query.PolicyDiffAnswer], error) {
 			return plain(r.ask.PolicyDiff.Handle(ctx, query.PolicyDiff{Policy: in.Policy, From: in.From, To: in.version()}))
+		})
+	const told = "The newest first: each version or withdrawal with who, when, the reason and its words. Of which nothing is recorded: an empty list, and version 0."
+	web.Handle(r.api, r.get("get-title-timeline", "/v1/titles/{title}/timeline", tag, "What happened to a title, and why", told),
+		func(ctx context.Context, in *struct {
+			Title web.ID `path:"title" doc:"The title's id" example:"t00042"`
+		}) (*Answer[query.CommonTimelineAnswer], error) {
+			return plain(r.ask.CommonTimeline.Handle(ctx, query.CommonTimeline{By: by(ctx), Stream: domain.TitleStream(string(in.Title))}))
+		})
+	web.Handle(r.api, r.get("get-policy-timeline", "/v1/policies/{policy}/timeline", tag, "What happened to a policy document, and why", told),
+		func(ctx context.Context, in *struct {
+			Policy string `path:"policy" enum:"default,device-types" doc:"Which document"`
+		}) (*Answer[query.CommonTimelineAnswer], error) {
+			return plain(r.ask.CommonTimeline.Handle(ctx, query.CommonTimeline{By: by(ctx), Stream: domain.PolicyStream(in.Policy)}))
 		})
 	web.Handle(r.api, r.get("diff-policy", "/v1/policies/{policy}/diff", tag, "What changed between two versions of a policy", "Field by field."),
 		func(ctx context.Context, in *struct {

@@ -188,9 +188,39 @@ func customerLookups(l *library) {
 	e := l.of(domain.CustomerStream(l.busiest()))[3]
 	expect("command", e.CommandID, e.Stream.ID())
 	expect("request", e.Correlation, e.Stream.ID())
+	if id, decision := decidedLater(l); id == "" {
+		l.Error("no command of the history begins with anything but its decision")
+	} else if found := find(id); !slices.ContainsFunc(found, func(f query.Found) bool {
+		return f.Kind == "command" && f.DecisionID == decision && !f.RecordedAt.IsZero()
+	}) {
+		l.Errorf("command %s does not lead to its decision %s, but to %+v", id, decision, found)
+	}
 	if found := find("nothing-has-this-id"); len(found) != 0 {
 		l.Errorf("an id that nothing has: %+v", found)
 	}
+}
+
+// decidedLater is a command whose first event holds no decision, and the decision of a later one.
+func decidedLater(l *library) (command, decision string) {
+	for _, customer := range l.customers() {
+		first := ""
+		for _, e := range l.of(domain.CustomerStream(customer)) {
+			about, _, err := projector.AboutEvent(e)
+			if err != nil {
+				l.Fatal(err)
+			}
+			if e.CommandID == first && about.DecisionID() != "" {
+				return e.CommandID, about.DecisionID()
+			}
+			if e.CommandID != command {
+				command, first = e.CommandID, ""
+				if about.DecisionID() == "" {
+					first = e.CommandID
+				}
+			}
+		}
+	}
+	return "", ""
 }
 
 func customerAsOf(l *library) {
