@@ -143,9 +143,15 @@ type actView struct {
 	Problem    *web.Problem
 	Changed    bool // the customer has changed since he was looked at
 	Codes      []string
+	Kinds      []string // what an exception for the code may be for
+	Which      []choice // of the customer's own, of the kind that was chosen
+	Typed      bool     // others than these are possible
 	Reasons    []string
 	policy     general
 }
+
+// choice is an id to pick, and what it is called.
+type choice struct{ ID, Name string }
 
 // general is what the effects depend on in the policy.
 type general struct {
@@ -166,6 +172,9 @@ func (v *visit) actForm() error {
 	form := actForm{
 		Target: q.Get(a.target), Code: q.Get("code"), ScopeKind: q.Get("scope_kind"), ScopeID: q.Get("scope_id"), Uses: cmp.Or(q.Get("uses"), "1"),
 		Expires: cmp.Or(q.Get("expires"), v.now.AddDate(0, 0, 7).Format(time.DateOnly)), Key: key.String(), Back: ownPath(q.Get("back")),
+	}
+	if of := q.Get("scope_for"); of != "" && of != form.ScopeKind {
+		form.ScopeID = "" // of the kind that was chosen before
 	}
 	return v.showAct(http.StatusOK, name, a, form, nil)
 }
@@ -240,6 +249,15 @@ func (v *visit) showAct(status int, name string, a act, form actForm, p *web.Pro
 	}
 	if view.policy, err = v.general(); err != nil {
 		return err
+	}
+	if form.ScopeKind == domain.ScopeTitle && form.ScopeID != "" {
+		title, found, err := v.title(form.ScopeID)
+		if err != nil {
+			return err
+		}
+		if found {
+			view.titles[title.TitleID] = title.Name
+		}
 	}
 	if err := a.does(view); err != nil {
 		return err
@@ -406,6 +424,7 @@ func (a *actView) grantException() error {
 	if a.Form.Code == "" {
 		a.Form.Code = domain.CodeYearlyTitleLimit
 	}
+	a.choices()
 	a.Effects = append(a.Effects, a.excepts(), "What is granted by it is counted as ever; each use is recorded.")
 	if open := slices.ContainsFunc(a.Exceptions, func(x query.ExceptionRow) bool {
 		return x.Status == domain.ExceptionStatusOpen && x.Code == a.Form.Code
@@ -413,6 +432,53 @@ func (a *actView) grantException() error {
 		a.Notes = append(a.Notes, "The customer has an open exception for this limit already.")
 	}
 	return nil
+}
+
+// choices are what the exception may be for: a kind that its limit is never about is not offered, and of a kind, what
+// the customer has.
+func (a *actView) choices() {
+	a.Kinds = domain.ExceptionScopes(a.Form.Code)
+	if !slices.Contains(a.Kinds, a.Form.ScopeKind) {
+		a.Form.ScopeKind, a.Form.ScopeID = domain.ScopeCustomer, ""
+	}
+	offer := func(id, name string) {
+		if id != "" && !slices.ContainsFunc(a.Which, func(c choice) bool { return c.ID == id }) {
+			a.Which = append(a.Which, choice{id, name})
+		}
+	}
+	licenses := slices.Concat(a.Licenses, a.Ended)
+	switch a.Form.ScopeKind {
+	case domain.ScopeDevice:
+		for _, d := range a.Devices {
+			offer(d.DeviceID, cmp.Or(d.Name, d.DeviceID))
+		}
+		a.Typed = a.Form.Code == domain.CodeDeviceLimitReached || a.Form.Code == domain.CodeDeviceReplacementLimit // one that has no place yet
+	case domain.ScopeLicense:
+		for _, l := range licenses {
+			offer(l.LicenseID, a.license(l.LicenseID))
+		}
+	case domain.ScopeTitle:
+		for _, l := range licenses {
+			offer(l.TitleID, cmp.Or(l.TitleName, l.TitleID))
+		}
+		a.Typed = true
+	case domain.ScopeStudio:
+		for _, l := range licenses {
+			offer(l.Studio, l.Studio)
+		}
+		a.Typed = true
+	default:
+		a.Form.ScopeID = ""
+		return
+	}
+}
+
+// kindWords are a scope's kind inside a sentence.
+func kindWords(kind string) string {
+	if kind == domain.ScopeLicense {
+		return "licence"
+	}
+	return kind
 }
 
 // excepts says what would pass, how often, until when, and for what.
@@ -427,17 +493,10 @@ func (a *actView) excepts() string {
 	if at, ok := readTime(a.Form.Expires, true); ok {
 		until = "until " + date(at) + " UTC"
 	}
-	if kind := a.Form.ScopeKind; kind != "" && kind != domain.ScopeCustomer {
-		id := strings.TrimSpace(a.Form.ScopeID)
-		switch {
-		case id == "":
-			of = "of one " + strings.Replace(kind, "license", "licence", 1) + ": say which"
-		case kind == domain.ScopeDevice:
-			of = "of " + a.Device(id) + " only"
-		case kind == domain.ScopeLicense:
-			of = "of " + a.license(id) + " only"
-		default:
-			of = "for " + kind + " " + id + " only"
+	if kind := a.Form.ScopeKind; kind != domain.ScopeCustomer {
+		of = "of one " + kindWords(kind) + ": say which"
+		if id := strings.TrimSpace(a.Form.ScopeID); id != "" {
+			of = "for " + a.Scope(domain.Scope{Kind: kind, ID: id}) + " only"
 		}
 	}
 	return fmt.Sprintf("Requests %s that would be refused for “%s” pass instead, %s, %s.", of, codeWords(a.Form.Code), uses, until)

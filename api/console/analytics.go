@@ -30,6 +30,9 @@ type analyticsView struct {
 	Exports  []exportLink
 	Filtered []chip
 	Format   string // of times
+	// The range and the one before, in days of the zone that was asked for.
+	Range, RangeBefore string
+	titles             map[string]string // names, by id
 }
 
 type analyticsForm struct {
@@ -40,10 +43,14 @@ type analyticsForm struct {
 type groupRow struct {
 	query.Group
 	Name   string
+	Parts  []groupPart
 	Colour int // of the chart; -1: not drawn
 	Change string
 	Before []int64 // Values of the range before; nil: not asked for, or not drawn
 }
+
+// groupPart is one value of a group; its link narrows everything down to it.
+type groupPart struct{ Name, Link string }
 
 // rateRow is what the chart of the rate is drawn from.
 type rateRow struct {
@@ -142,7 +149,11 @@ func (v *visit) analytics() error {
 	view := analyticsView{
 		Form: form, Metrics: []string{"downloads", "renewals", "plays", "denials", "active"}, Groups: query.DimensionNames(), Answer: answer, Format: timeFormat(answer.Interval),
 	}
-	view.rows()
+	if err := v.nameGroups(&view, asked); err != nil {
+		return err
+	}
+	view.rows(v.r.URL.Query())
+	view.ranges()
 	if err := v.before(&view, asked); err != nil {
 		return err
 	}
@@ -160,7 +171,7 @@ func (v *visit) analytics() error {
 	view.Exports = exportLinks("/analytics/export", v.r.URL.Query())
 	for _, field := range filterFields() {
 		for _, value := range asked[field] {
-			view.Filtered = append(view.Filtered, chip{field, value, fieldWords(field) + ": " + valueWords(field, value), "/analytics?" + without(v.r.URL.Query(), field, value).Encode()})
+			view.Filtered = append(view.Filtered, chip{field, value, fieldWords(field) + ": " + view.value(field, value), "/analytics?" + without(v.r.URL.Query(), field, value).Encode()})
 		}
 	}
 	return v.show("analytics", frame{Title: "Analytics", Section: "analytics", Charts: true}, view)
@@ -176,9 +187,62 @@ func timeFormat(interval string) string {
 	return "2 Jan 2006"
 }
 
-func (a *analyticsView) rows() {
+// nameGroups learns the names of the titles that are counted by, or narrowed down to.
+func (v *visit) nameGroups(a *analyticsView, asked url.Values) error {
+	a.titles = map[string]string{}
+	ids := slices.Clone(asked["title_id"])
+	if i := slices.Index(a.Form.By, "title_id"); i >= 0 {
+		for _, g := range a.Answer.Groups {
+			ids = append(ids, g.Key[i])
+		}
+	}
+	for _, id := range ids {
+		if id == "" || a.titles[id] != "" {
+			continue
+		}
+		title, found, err := v.title(id)
+		if err != nil {
+			return err
+		}
+		if a.titles[id] = id; found {
+			a.titles[id] = title.Name
+		}
+	}
+	return nil
+}
+
+func (a *analyticsView) value(field, value string) string {
+	if field == "title_id" {
+		return cmp.Or(a.titles[value], value)
+	}
+	return valueWords(field, value)
+}
+
+func (a *analyticsView) ranges() {
+	days := func(from, to time.Time) string { // to is not in it
+		zone, err := time.LoadLocation(a.Answer.TZ)
+		if err != nil {
+			zone = time.UTC
+		}
+		return from.In(zone).Format("2 Jan 2006") + " to " + to.Add(-time.Nanosecond).In(zone).Format("2 Jan 2006")
+	}
+	a.Range = days(a.Answer.From, a.Answer.To)
+	if was := a.Answer.Previous; was != nil {
+		a.RangeBefore = days(was.From, was.To)
+	}
+}
+
+func (a *analyticsView) rows(here url.Values) {
 	for i, g := range a.Answer.Groups {
-		row := groupRow{Group: g, Name: a.name(g.Key), Colour: -1}
+		row := groupRow{Group: g, Colour: -1}
+		if row.Parts = a.parts(g.Key, here); len(row.Parts) == 0 {
+			row.Parts = []groupPart{{Name: "all"}}
+		}
+		names := make([]string, len(row.Parts))
+		for i, part := range row.Parts {
+			names[i] = part.Name
+		}
+		row.Name = strings.Join(names, " · ")
 		if i < seriesDrawn {
 			row.Colour = i
 		}
@@ -189,18 +253,19 @@ func (a *analyticsView) rows() {
 	}
 }
 
-func (a *analyticsView) name(key []string) string {
-	if len(key) == 0 {
-		return "all"
-	}
-	words := make([]string, len(key))
+func (a *analyticsView) parts(key []string, here url.Values) []groupPart {
+	parts := make([]groupPart, len(key))
 	for i, value := range key {
-		words[i] = "(none)"
-		if value != "" {
-			words[i] = valueWords(a.Form.By[i], value)
+		if value == "" {
+			parts[i].Name = "(none)"
+			continue
 		}
+		field := a.Form.By[i]
+		only := without(here, "group_by", field)
+		only[field] = []string{value}
+		parts[i] = groupPart{a.value(field, value), "/analytics?" + only.Encode()}
 	}
-	return strings.Join(words, " · ")
+	return parts
 }
 
 // draw makes the chart: without an interval there is nothing over time.

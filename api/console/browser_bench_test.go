@@ -285,6 +285,14 @@ func TestInABrowserAnAnalystGroupsComparesAndTakesTheTable(t *testing.T) {
 			t.Errorf("the export lacks %s: %.300s", column, text)
 		}
 	}
+	b.do("titles by their names", chromedp.Navigate(w.url+"/analytics?group_by=title_id&interval=month"), chromedp.WaitVisible("#numbers"))
+	if named := evaluate[bool](b, `[...document.querySelectorAll("section[aria-labelledby=numbers] tbody tr td:first-child")].every(td => !/^t[0-9]{5}/.test(td.innerText.trim()))`); !named {
+		t.Error("titles are told by their ids")
+	}
+	b.do("one of them only", chromedp.Click("section[aria-labelledby=numbers] tbody tr:first-child a"), chromedp.WaitVisible(".chips a"))
+	if q := evaluate[string](b, "location.search"); !strings.Contains(q, "title_id=t") || strings.Contains(q, "group_by=title_id") {
+		t.Errorf("narrowed down to one title, the address holds %s", q)
+	}
 	b.do("refusals", chromedp.Navigate(w.url+"/analytics?metric=denials&interval=week"), chromedp.WaitVisible(".plot.small canvas"))
 	b.do("the table behind the rate", chromedp.Click("section:has(.plot.small) summary"), chromedp.WaitVisible("section:has(.plot.small) td"))
 }

@@ -142,6 +142,9 @@ func TestAnActIsShownFirstThenDoneOnceAndStandsInTheTimeline(t *testing.T) {
 			}
 		}
 	}
+	if got := v.get("/find?q=" + form.Get("key")); !strings.HasPrefix(got.path, "/customers/c-1?from=") || !strings.Contains(got.text, "was blocked, because of fraud") {
+		t.Errorf("the command's id leads to %s", got.path)
+	}
 	form.Set("key", "") // another command, decided on the version that was seen
 	if got := v.post("/customers/c-1/acts/block-device", form); got.status < 400 {
 		t.Errorf("without a key: status %d", got.status)
@@ -191,6 +194,83 @@ func TestACustomerWhoHasChangedSinceIsShownAnewInsteadOfActedOn(t *testing.T) {
 	again.Set("case", "1")
 	if got := v.post("/customers/c-1/acts/remove-device", again); got.status != http.StatusOK || !strings.Contains(got.text, "Done.") {
 		t.Errorf("confirming what was shown anew: status %d", got.status)
+	}
+}
+
+func TestAnExceptionIsOfferedForWhatItsLimitIsAboutAndToldByName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0, 0)
+	w.customer("c-1", "tablet")
+	v := w.visitor(domain.RoleSupport)
+	const form = "/customers/c-1/acts/grant-exception"
+	kinds := func(code string) string {
+		_, after, _ := strings.Cut(v.get(form+"?code="+code).text, `<select id="scope-kind"`)
+		offered, _, _ := strings.Cut(after, "</select>")
+		return offered
+	}
+	if offered := kinds(domain.CodeDeviceLimitReached); !strings.Contains(offered, `value="device"`) || strings.Contains(offered, `value="title"`) {
+		t.Errorf("for a limit of devices, %s is offered", offered)
+	}
+	if offered := kinds(domain.CodeYearlyTitleLimit); !strings.Contains(offered, `value="title"`) || !strings.Contains(offered, "one licence") {
+		t.Errorf("for a limit of a title, %s is offered", offered)
+	}
+	if got := v.get(form + "?code=MONTHLY_DOWNLOAD_LIMIT&scope_kind=device"); !strings.Contains(got.text, `<option value="dev-1" >tablet</option>`) {
+		t.Errorf("the customer's devices are not offered: %s", got.text)
+	}
+	if got := v.get(form + "?code=MONTHLY_DOWNLOAD_LIMIT&scope_kind=device&scope_for=title&scope_id=t00001"); strings.Contains(got.text, `value="t00001"`) {
+		t.Error("a title is kept where a device is asked for")
+	}
+	if got := v.get("/suggest?scope_id=mother"); !strings.Contains(got.text, `value="t00001"`) {
+		t.Errorf("a title is not suggested by its name: %s", got.text)
+	}
+
+	page := v.get(form + "?code=YEARLY_TITLE_LIMIT&scope_kind=title&scope_id=t00001")
+	if !strings.Contains(page.text, "Requests for “The Mother” only") {
+		t.Error("what the exception would do is not told by the title's name")
+	}
+	filled := page.form()
+	for name, value := range map[string]string{
+		"code": domain.CodeYearlyTitleLimit, "scope_kind": "title", "scope_id": "t00001", "uses": "2", "reason": "customer", "case": "C-9",
+	} {
+		filled.Set(name, value)
+	}
+	done := v.post(form, filled)
+	if done.status != http.StatusOK || !strings.Contains(done.text, `<td data-h="For">“The Mother”</td>`) || !strings.Contains(done.text, "2 times for “The Mother”") {
+		t.Errorf("status %d; the exception is not told by the title's name: %s", done.status, done.text)
+	}
+}
+
+func TestWhyATitleWasWithdrawnAndAPolicyPublishedIsTold(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 0, 0)
+	w.customer("c-1", "tablet")
+	app := w.system.Commands()
+	said := func(words string) *command.ReasonGiven {
+		return &command.ReasonGiven{Code: domain.ReasonStudio, Case: "CASE-7", Text: words}
+	}
+	_, err := app.WithdrawTitle(t.Context(), command.WithdrawTitle{Meta: w.meta(domain.RoleOperator), TitleID: "t00001", Reason: said("The studio <b>asked</b>.")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stricter := strings.Replace(string(domain.DefaultPolicy().JSON()), `"max_active_per_studio":{"max":50`, `"max_active_per_studio":{"max":49`, 1)
+	if _, err := app.PublishPolicy(t.Context(), command.PublishPolicy{
+		Meta: w.meta(domain.RoleOperator), Policy: domain.PolicyDefault, Document: []byte(stricter), Reason: said("One fewer."),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.caughtUp()
+	support := w.visitor(domain.RoleSupport)
+	page := support.get("/customers/c-1/why?title_id=t00001&device_id=dev-1")
+	for _, want := range []string{"TITLE_WITHDRAWN", "Why it was withdrawn", "The studio &lt;b&gt;asked&lt;/b&gt;.", "case CASE-7"} {
+		if !strings.Contains(page.text, want) {
+			t.Errorf("the refusal lacks %q: status %d", want, page.status)
+		}
+	}
+	if page := support.get("/operations"); !strings.Contains(page.text, "Version 2 of policy default is in force") || !strings.Contains(page.text, "One fewer.") {
+		t.Errorf("the page Operations does not tell why the policy was published: status %d", page.status)
+	}
+	if page := w.visitor(domain.RoleAnalyst).get("/operations"); page.status != http.StatusOK || strings.Contains(page.text, "One fewer.") {
+		t.Errorf("an analyst is told the words of a reason: status %d", page.status)
 	}
 }
 

@@ -49,6 +49,7 @@ type holdings struct {
 	Ended      []domain.LicenseView
 	Exceptions []query.ExceptionRow
 	names      map[string]string // of devices
+	titles     map[string]string // names of titles that are or were licensed, or counted, or excepted
 }
 
 // bar is a counter that is drawn.
@@ -67,6 +68,9 @@ func (v *visit) customer() error {
 		return err
 	}
 	view := customerView{holdings: newHoldings(customer, &state), Customer: customer, Now: v.now, Acts: v.console.o.Commands != nil}
+	if err := v.nameTitles(view.holdings); err != nil {
+		return err
+	}
 	if version, err := strconv.ParseUint(q.Get("min_version"), 10, 64); err == nil && version > 0 && version <= state.Version {
 		events, _ := strconv.Atoi(q.Get("events"))
 		view.After = &afterView{Version: version, Events: max(0, min(events, 1000))}
@@ -100,7 +104,7 @@ func (v *visit) state(customer, minVersion string, at time.Time) (query.StateAns
 func newHoldings(customer string, a *query.StateAnswer) *holdings {
 	h := &holdings{
 		Customer: customer, At: a.AsOf, Version: a.Version, Summary: a.State.Summary, Devices: a.State.Devices, Exceptions: a.State.Exceptions,
-		names: map[string]string{},
+		names: map[string]string{}, titles: map[string]string{},
 	}
 	for _, d := range h.Devices {
 		h.names[d.DeviceID] = cmp.Or(d.Name, d.DeviceID)
@@ -112,15 +116,36 @@ func newHoldings(customer string, a *query.StateAnswer) *holdings {
 		} else {
 			h.Ended = append(h.Ended, l)
 		}
+		h.titles[l.TitleID] = cmp.Or(l.TitleName, l.TitleID)
 	}
 	h.Slots = h.bar(h.Summary.Devices)
 	for _, n := range h.Summary.Counters {
+		if n.Scope.Kind == domain.ScopeTitle && n.Name != "" {
+			h.titles[n.Scope.ID] = n.Name
+		}
 		if n.Rule != domain.RuleDevices {
 			h.Counters = append(h.Counters, h.bar(n))
 		}
 	}
 	slices.SortStableFunc(h.Counters, func(a, b bar) int { return cmp.Compare(b.rank(), a.rank()) })
 	return h
+}
+
+// nameTitles learns the names of titles that exceptions are for, and that the customer has no licence for.
+func (v *visit) nameTitles(h *holdings) error {
+	for _, x := range h.Exceptions {
+		if x.Scope.Kind != domain.ScopeTitle || h.titles[x.Scope.ID] != "" {
+			continue
+		}
+		title, found, err := v.title(x.Scope.ID)
+		if err != nil {
+			return err
+		}
+		if found {
+			h.titles[x.Scope.ID] = title.Name
+		}
+	}
+	return nil
 }
 
 func deviceRank(d query.DeviceRow) int {
@@ -180,8 +205,28 @@ const barsShown = 6
 
 func (h *holdings) cut() int { return min(len(h.Counters), barsShown) }
 
-// named puts a device's name where a sentence has its id.
+// Scope is what an exception is for, in words.
+func (h *holdings) Scope(s domain.Scope) string {
+	switch s.Kind {
+	case domain.ScopeDevice:
+		return h.Device(s.ID)
+	case domain.ScopeTitle:
+		return "“" + cmp.Or(h.titles[s.ID], s.ID) + "”"
+	case domain.ScopeLicense:
+		return h.license(s.ID)
+	case domain.ScopeStudio:
+		return "studio " + s.ID
+	}
+	return "the customer"
+}
+
+// named puts a device's name where a sentence has its id, and says what an exception is for.
 func (h *holdings) named(sentence string) string {
+	for _, x := range h.Exceptions {
+		if x.Scope.Kind == domain.ScopeTitle || x.Scope.Kind == domain.ScopeLicense {
+			sentence = replaceWord(sentence, " for "+query.ScopeWords(x.Scope), " for "+h.Scope(x.Scope))
+		}
+	}
 	for id, name := range h.names {
 		if name == id {
 			continue
@@ -302,6 +347,9 @@ func eventViews(customer string, events []query.TimelineEvent, h *holdings) []ev
 	last := ""
 	for i, e := range events {
 		e.Sentence = h.named(e.Sentence)
+		if e.Type == "DeviceRegistered" && strings.Contains(e.Sentence, "“"+e.Words+"”") {
+			e.Words = "" // the name stands in the sentence
+		}
 		views[i] = eventView{TimelineEvent: e, NewDay: day(e.RecordedAt) != last, Tone: tone(e.Type)}
 		last = day(e.RecordedAt)
 		if e.DecisionID != "" {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"carryon/api/web"
+	"carryon/domain"
 	"carryon/query"
 )
 
@@ -18,6 +19,7 @@ type operationsView struct {
 	Models       []modelView
 	Health       health
 	Policy       query.PolicyVersionAnswer
+	Published    []query.TimelineEvent // the newest versions of the policies, with who and why
 	Titles       int
 	Processes    []processView
 	Ago          float64 // since the processes were looked at, in seconds
@@ -111,6 +113,14 @@ func (v *visit) operations() error {
 		return err
 	}
 	view.Titles = titles.Total
+	if (frame{Who: v.who}).Customers() {
+		for _, policy := range []string{domain.PolicyDefault, domain.PolicyDeviceTypes} {
+			// The page is there for when something is away: what can't be told is left out.
+			if told, err := get[query.CommonTimelineAnswer](v, path("/v1/policies/", policy, "/timeline"), nil); err == nil {
+				view.Published = append(view.Published, told.Events[:min(len(told.Events), 5)]...)
+			}
+		}
+	}
 	return v.show("operations", frame{Title: "Operations", Section: "operations"}, view)
 }
 

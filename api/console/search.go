@@ -201,6 +201,11 @@ func (h hitView) Marked(field, plain string) []query.Part {
 	return []query.Part{{Text: plain}}
 }
 
+// Matched tells whether words that were searched for stand in a field.
+func (h hitView) Matched(field string) bool {
+	return slices.ContainsFunc(h.Highlights, func(m query.Highlight) bool { return m.Field == field })
+}
+
 // searchExport is every hit of the question, in the order of the page.
 func (v *visit) searchExport() error {
 	_, api := v.asked()

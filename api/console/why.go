@@ -51,8 +51,9 @@ type cardView struct {
 	RecordedAt time.Time
 	Refusing   *domain.RuleResult
 	Remedies   []remedyView
-	Again      string // link: the same request now
-	At         string // of a past moment; empty: now
+	Withdrawn  []query.TimelineEvent // what happened to the title, when that refuses
+	Again      string                // link: the same request now
+	At         string                // of a past moment; empty: now
 }
 
 type remedyView struct {
@@ -182,11 +183,9 @@ func (v *visit) decision() error {
 	h := newHoldings(customer, &state)
 	card := v.card(h, &d, d.Request.TitleID, "")
 	card.Sentence, card.Recorded, card.RecordedAt = h.named(answer.Sentence), true, answer.RecordedAt
-	if titles, err := v.titles(d.Request.TitleID, 3); err == nil && d.Request.TitleID != "" {
-		for _, t := range titles {
-			if t.TitleID == d.Request.TitleID {
-				card.Title = t.Name
-			}
+	if d.Request.TitleID != "" {
+		if title, found, err := v.title(d.Request.TitleID); err == nil && found {
+			card.Title = title.Name
 		}
 	}
 	card.Words = forCustomer(&d, card.Title)
@@ -211,6 +210,12 @@ func (v *visit) card(h *holdings, d *domain.Decision, titleID, title string) *ca
 		again.Set("country", d.Request.Country)
 	}
 	card.Again = path("/customers/", h.Customer, "/why") + "?" + again.Encode()
+	if card.Refusing != nil && card.Refusing.Rule == domain.RuleWithdrawal && (frame{Who: v.who}).Customers() {
+		// A card without the reason is better than none: the event store may be away.
+		if told, err := get[query.CommonTimelineAnswer](v, path("/v1/titles/", titleID, "/timeline"), nil); err == nil {
+			card.Withdrawn = told.Events[:min(len(told.Events), 3)]
+		}
+	}
 	for _, r := range d.Remedies {
 		card.Remedies = append(card.Remedies, v.remedy(card, r))
 	}
@@ -235,7 +240,7 @@ func (v *visit) remedy(card *cardView, r domain.Remedy) remedyView {
 		view.What, view.Does = "Remove "+card.Device(r.ID), "Frees its place for this device. Its downloads stop."
 		view.Link, view.Button = act("remove-device", "device", r.ID), "Remove device …"
 		if r.Who == domain.RoleDevice {
-			view.Note = "or the customer does it himself, on the device"
+			view.Note = "or the customer does it, on the device"
 		}
 	case domain.RemedyReleaseLicense:
 		view.What, view.Does = "Give back "+card.license(r.ID), "The customer deletes the download on its device; or it is revoked from here."

@@ -21,7 +21,7 @@ func functions(assets map[string]*asset) template.FuncMap {
 		"path":  path, "date": date, "day": day, "iso": iso, "from": from, "span": span, "number": number, "humane": humane,
 		"rule": ruleWords, "code": codeWords, "outcome": outcomeWords, "bytes": bytesWords, "join": strings.Join,
 		"words": func(s string) string { return strings.ReplaceAll(s, "_", " ") },
-		"dict":  dict, "list": func(items ...any) []any { return items }, "short": short, "event": eventWords, "limitedBy": limitedByWords,
+		"dict":  dict, "list": func(items ...any) []any { return items }, "short": short, "event": eventWords, "kind": kindWords, "limitedBy": limitedByWords,
 		"field": formField,
 		"deref": func(n *int64) int64 { return *n }, "add": func(a, b int) int { return a + b }, "percent": percent,
 	}
