@@ -59,7 +59,9 @@ func Audit(ctx context.Context, target AuditTarget, options AuditOptions) (Audit
 		options.Progress = func(string, int64, int64) {}
 	}
 	a := &audit{AuditTarget: target, AuditOptions: options, report: &AuditReport{}, streams: make(map[domain.StreamID]*auditedStream)}
-	for _, stage := range []func(context.Context) error{a.readCheckpoints, a.walkLogs, a.compareParked, a.compareStreams} {
+	a.known = &known{log: target.Log, upTo: map[int]uint64{}, later: map[domain.StreamID]uint64{}}
+	a.report.known = a.known
+	for _, stage := range []func(context.Context) error{a.readCheckpoints, a.walkLogs, a.compareParked, a.compareStreams, a.compareStrays} {
 		if err := stage(ctx); err != nil {
 			return *a.report, fmt.Errorf("auditing: %w", err)
 		}
@@ -74,6 +76,8 @@ type audit struct {
 	report      *AuditReport
 	checkpoints []map[int]Checkpoint // by model, read before the logs' heads
 	streams     map[domain.StreamID]*auditedStream
+	known       *known // behind the walk
+	broken      bool   // the chain of a log is
 	read        readHistory
 	overtaken   []overtakenStream
 }
@@ -133,14 +137,14 @@ func (a *audit) walk(ctx context.Context, walked *AuditedShard, head domain.Head
 	for last.Index < head.Index {
 		entries, err := a.Log.Read(ctx, shard, last.Index+1, auditPage)
 		if errors.Is(err, ErrHistoryDiffers) {
-			a.differs("chain", where, "after entry %d: %v", last.Index, err)
+			a.differs(whatChain, where, "after entry %d: %v", last.Index, err)
 			break
 		}
 		if err != nil {
 			return fmt.Errorf("reading entry %d of shard %d: %w", last.Index+1, shard, err)
 		}
 		if len(entries) == 0 {
-			a.differs("chain", where, "entry %d is missing, the head is entry %d", last.Index+1, head.Index)
+			a.differs(whatChain, where, "entry %d is missing, the head is entry %d", last.Index+1, head.Index)
 			break
 		}
 		for i := range entries {
@@ -149,10 +153,10 @@ func (a *audit) walk(ctx context.Context, walked *AuditedShard, head domain.Head
 				break
 			}
 			if err := follows(Checkpoint{Index: last.Index, ID: last.ID}, e); err != nil {
-				a.differs("chain", where, "%v", err)
+				a.differs(whatChain, where, "%v", err)
 			}
 			if e.RecordedAt.Before(last.RecordedAt) {
-				a.differs("chain", where, "entry %d was recorded before entry %d", e.Index, last.Index)
+				a.differs(whatChain, where, "entry %d was recorded before entry %d", e.Index, last.Index)
 			}
 			a.meet(e, walked.Derived)
 			walked.Entries++
@@ -161,8 +165,9 @@ func (a *audit) walk(ctx context.Context, walked *AuditedShard, head domain.Head
 		}
 		a.Progress("log of "+where, int64(last.Index), int64(head.Index))
 	}
+	a.known.upTo[shard] = last.Index
 	if last.Index == head.Index && last.ID != head.ID {
-		a.differs("chain", where, "entry %d is batch %s, the head says %s", last.Index, last.ID, head.ID)
+		a.differs(whatChain, where, "entry %d is batch %s, the head says %s", last.Index, last.ID, head.ID)
 	}
 	a.compareCheckpoints(shard, head)
 	return nil

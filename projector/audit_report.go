@@ -23,6 +23,7 @@ type AuditReport struct {
 	MoreWrong   bool        // there are more
 
 	doubtful map[string]bool // shards, streams and models, as Difference.Where names them, whose events or place are in doubt
+	known    *known          // how far the logs were read
 }
 
 // WrongRows are rows of a read model that are not what the events give.
@@ -30,6 +31,8 @@ type WrongRows struct {
 	Model  string
 	Shard  int
 	Stream domain.StreamID // empty: sums over streams do not agree with what they count
+	Stray  bool            // of a stream that the log does not know, or behind its end there
+	End    uint64          // of a stray: where the stream ends in the log; 0: the log does not know it
 }
 
 func (w WrongRows) String() string {
@@ -73,8 +76,11 @@ type Difference struct {
 	Says  string
 }
 
-// whatRows is a difference of rows: the others are of what rows are made from.
-const whatRows = "rows"
+// whatRows is a difference of rows: the others are of what rows are made from. whatChain is one of the log itself.
+const (
+	whatRows  = "rows"
+	whatChain = "chain"
+)
 
 // How an Auditable begins to say that a row is missing, and that there is one too many.
 const (
@@ -103,6 +109,7 @@ func (a *audit) differs(what, where, format string, args ...any) {
 			a.report.doubtful = map[string]bool{}
 		}
 		a.report.doubtful[where] = true
+		a.broken = a.broken || what == whatChain
 	}
 	if len(a.report.Differences) >= maxDifferences {
 		a.report.More++

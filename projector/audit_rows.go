@@ -3,6 +3,7 @@ package projector
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -28,7 +29,11 @@ type MadeRows struct {
 	Facts       []Fact
 	Lives       []Life
 	Versions    []StreamVersion
+	InForce     map[TitlePlace]time.Time // from when titles are withdrawn
 }
+
+// TitlePlace is a title in a country; in an empty one: everywhere.
+type TitlePlace struct{ TitleID, Country string }
 
 var (
 	_ CustomersTx = (*made)(nil)
@@ -119,7 +124,31 @@ func (m *made) Lives(context.Context, []string, []DeviceRef) ([]Life, error) { r
 
 func (m *made) SaveLives(_ context.Context, rows []Life) error { return keep(&m.MadeRows.Lives, rows) }
 
-func (m *made) Withdraw(context.Context, []WithdrawalRow) error { return nil }
+func (m *made) Withdraw(_ context.Context, rows []WithdrawalRow) error {
+	if m.InForce == nil {
+		m.InForce = map[TitlePlace]time.Time{}
+	}
+	for i := range rows {
+		r, countries := &rows[i], rows[i].Countries
+		if len(countries) == 0 {
+			maps.DeleteFunc(m.InForce, func(p TitlePlace, _ time.Time) bool { return p.TitleID == r.TitleID })
+			countries = []string{""}
+		}
+		for _, country := range countries {
+			m.InForce[TitlePlace{r.TitleID, country}] = r.From
+		}
+	}
+	return nil
+}
+
+// InForceLines are the withdrawals in force as text: title, country, from.
+func (m *MadeRows) InForceLines() []string {
+	var lines []string
+	for place, from := range m.InForce {
+		lines = append(lines, Line("withdrawal", place.TitleID, place.Country, from))
+	}
+	return lines
+}
 
 // Differing names the lines that only one side has. It sorts both.
 func Differing(stored, made []string) []string {

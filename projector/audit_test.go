@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"iter"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -323,5 +325,42 @@ func change(store *readmodel.Store, shard int, how func(*readmodel.Tx)) {
 	how(tx)
 	if err := tx.Commit(context.Background(), tx.Checkpoint()); err != nil {
 		panic(err)
+	}
+}
+
+// holding is a model that says whose rows it has.
+type holding struct {
+	projector.Auditable
+	projector.ByStream
+	holders func() []domain.StreamID
+}
+
+func (h holding) Holders(context.Context) iter.Seq2[projector.Holder, error] {
+	return projector.Each(h.holders(), nil)
+}
+
+func TestRowsOfAStreamThatTheLogDoesNotKnowAreNamed(t *testing.T) {
+	t.Parallel()
+	f, target := audited(t)
+	write(f.store, 1, "customer/nobody", "1;2;")
+	target.Models[0].Rows = holding{Auditable: target.Models[0].Rows, holders: func() []domain.StreamID {
+		f.journal.claim(1, "late") // and its rows are there before it is asked about them
+		f.settle(t)
+		return []domain.StreamID{"customer/a", "customer/late", "customer/nobody", "customer/nobody", "customer/gone"}
+	}}
+	report, err := projector.Audit(t.Context(), target, projector.AuditOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Differences) != 2 || report.Differences[0].String() != "rows: counting customer/nobody: stored, but not what the events give: 1 (the log knows nothing of it)" {
+		t.Errorf("named: %q", report.Differences)
+	}
+	if want := []projector.WrongRows{{Model: "counting", Shard: 1, Stream: "customer/nobody", Stray: true}}; !slices.Equal(report.Wrong, want) {
+		t.Errorf("wrong: %v", report.Wrong)
+	}
+	f.journal.entries[0] = append(f.journal.entries[0][:4:4], f.journal.entries[0][5:]...)
+	report, err = projector.Audit(t.Context(), target, projector.AuditOptions{})
+	if err != nil || report.Clean() || len(report.Wrong) != 0 {
+		t.Errorf("with a log that can't be read to its end: %v, %v", report.Wrong, err)
 	}
 }

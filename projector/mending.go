@@ -31,12 +31,31 @@ type SelfMending interface {
 	MendItself(ctx context.Context) error
 }
 
+// Forgetting is a Clearing that keeps something of a stream, for what will be applied after it.
+type Forgetting interface {
+	Clearing
+	// Forget removes that, too.
+	Forget(ctx context.Context, stream domain.StreamID) error
+}
+
+// Sweeping is a transaction of a store whose Clear leaves rows behind the last event of a stream alone, because others may
+// be writing there.
+type Sweeping interface {
+	Tx
+	// Sweep removes with the commit those rows of a stream that stand there now and are behind the end, which it reads
+	// after it has looked at them.
+	Sweep(ctx context.Context, stream domain.StreamID, end func(context.Context) (uint64, error)) error
+}
+
 // Mendable is a read model whose rows can be made anew, a stream at a time.
 type Mendable interface {
 	// Mend makes the rows of a stream anew. A parked stream stays parked: what it shows is what came before. It returns
 	// ErrNotMendable (wrapped) for a model that can only be rebuilt, and ErrHistoryDiffers (wrapped) when the stream's
 	// events can't be read up to the checkpoint. After any error all is as it was before.
 	Mend(ctx context.Context, shard int, stream domain.StreamID) error
+	// Sweep takes away the rows of a stream behind its end in the log, which end reads; all of them when that is 0, and
+	// what is held under a name that is no stream's.
+	Sweep(ctx context.Context, shard int, stream domain.StreamID, end func(context.Context) (uint64, error)) error
 	// MendItself makes sums over streams agree with what they count. It returns ErrNotMendable (wrapped) for a model
 	// that has none.
 	MendItself(ctx context.Context) error
@@ -53,6 +72,40 @@ func (c *Consumer[T]) Mend(ctx context.Context, shard int, stream domain.StreamI
 		return fmt.Errorf("%s: mending %s: %w", c.Name(), stream, err)
 	}
 	c.logger.Warn("made the rows of a stream anew", "shard", shard, "stream_kind", stream.Kind())
+	return nil
+}
+
+// Sweep takes away rows that the log knows nothing of: see Mendable.
+func (c *Consumer[T]) Sweep(ctx context.Context, shard int, stream domain.StreamID, end func(context.Context) (uint64, error)) error {
+	err := c.inTurn(ctx, shard, func(tx T) error { return c.sweep(ctx, tx, shard, stream, end) })
+	if err != nil {
+		return fmt.Errorf("%s: removing what is held of %s: %w", c.Name(), stream, err)
+	}
+	c.logger.Warn("removed rows of a stream that the log does not know", "shard", shard, "stream_kind", stream.Kind())
+	return nil
+}
+
+func (c *Consumer[T]) sweep(ctx context.Context, tx T, shard int, stream domain.StreamID, end func(context.Context) (uint64, error)) error {
+	if sweeping, can := any(tx).(Sweeping); can {
+		return sweeping.Sweep(ctx, stream, end)
+	}
+	clearing, can := any(tx).(Clearing)
+	if !can {
+		return ErrNotMendable
+	}
+	last, err := end(ctx)
+	if err != nil {
+		return err
+	}
+	if last > 0 { // it has begun since; so nothing of it is a stray any more
+		return c.mend(ctx, tx, shard, stream)
+	}
+	if err := clearing.Clear(ctx, stream); err != nil {
+		return err
+	}
+	if forgetting, can := any(tx).(Forgetting); can {
+		return forgetting.Forget(ctx, stream)
+	}
 	return nil
 }
 

@@ -256,6 +256,15 @@ func (m mendable[T, M]) Mend(ctx context.Context, shard int, stream domain.Strea
 	return c.Mend(ctx, shard, stream)
 }
 
+// Sweep takes away rows that the log knows nothing of.
+func (m mendable[T, M]) Sweep(ctx context.Context, shard int, stream domain.StreamID, end func(context.Context) (uint64, error)) error {
+	c, err := m.consumer()
+	if err != nil {
+		return err
+	}
+	return c.Sweep(ctx, shard, stream, end)
+}
+
 // MendItself makes sums agree.
 func (m mendable[T, M]) MendItself(ctx context.Context) error {
 	c, err := m.consumer()

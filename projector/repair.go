@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -57,6 +58,9 @@ func Repair(ctx context.Context, target AuditTarget, found AuditReport, progress
 		progress = func(string, int64, int64) {}
 	}
 	r := repair{AuditTarget: target, found: found, progress: progress, tried: map[WrongRows]string{}}
+	if found.known != nil {
+		r.known = found.known.copied()
+	}
 	for _, step := range []func(context.Context) error{r.mendStreams, r.mendSums, r.compareAgain} {
 		if err := step(ctx); err != nil {
 			return r.report, fmt.Errorf("repairing: %w", err)
@@ -71,6 +75,7 @@ type repair struct {
 	AuditTarget
 	found    AuditReport
 	progress func(stage string, done, total int64)
+	known    *known
 	tried    map[WrongRows]string // and why it did not work; empty: it did, as far as is known
 	report   RepairReport
 }
@@ -101,16 +106,41 @@ func (r *repair) mendStreams(ctx context.Context) error {
 // mend says why it did not work.
 func (r *repair) mend(ctx context.Context, wrong WrongRows) (why string, err error) {
 	model := r.model(wrong.Model)
-	for _, source := range []string{fmt.Sprintf("shard %d", wrong.Shard), string(wrong.Stream), wrong.Model} {
-		if r.found.doubtful[source] {
-			return "what it is made from differs, too (" + source + "): its rows are left as they are", nil
-		}
+	if source := r.doubt(wrong); source != "" {
+		return "what it is made from differs, too (" + source + "): its rows are left as they are", nil
 	}
 	if model == nil || model.Mend == nil {
 		return ErrNotMendable.Error(), nil
 	}
-	err = model.Mend.Mend(ctx, wrong.Shard, wrong.Stream)
-	return failure(ctx, err)
+	if !wrong.Stray {
+		return failure(ctx, model.Mend.Mend(ctx, wrong.Shard, wrong.Stream))
+	}
+	listing, can := model.Rows.(Listing)
+	if !can {
+		return ErrNotMendable.Error(), nil
+	}
+	return failure(ctx, model.Mend.Sweep(ctx, wrong.Shard, wrong.Stream, func(ctx context.Context) (uint64, error) {
+		err := r.known.readOn(ctx)
+		return max(wrong.End, r.known.end(listing, wrong.Stream)), err
+	}))
+}
+
+// doubt is what is not sure of that which rows are made from; empty: nothing. Rows of a stream that the log does not know
+// may be the only witness of whatever is amiss in it.
+func (r *repair) doubt(wrong WrongRows) string {
+	for _, source := range []string{fmt.Sprintf("shard %d", wrong.Shard), string(wrong.Stream), wrong.Model} {
+		if r.found.doubtful[source] {
+			return source
+		}
+	}
+	if wrong.Stray {
+		for _, source := range slices.Sorted(maps.Keys(r.found.doubtful)) {
+			if r.model(source) == nil {
+				return source
+			}
+		}
+	}
+	return ""
 }
 
 // failure is what an error says, unless it is that nothing goes on.
@@ -162,9 +192,15 @@ func (r *repair) touched() []string {
 // compareAgain audits what was mended, and nothing else.
 func (r *repair) compareAgain(ctx context.Context) error {
 	target := r.AuditTarget
-	a := &audit{AuditTarget: target, report: &AuditReport{}, streams: make(map[domain.StreamID]*auditedStream)}
+	a := &audit{AuditTarget: target, known: r.known, report: &AuditReport{}, streams: make(map[domain.StreamID]*auditedStream)}
 	for i, wrong := range r.found.Wrong {
 		if why, tried := r.tried[wrong]; tried && why == "" && wrong.Stream != "" {
+			if wrong.Stray {
+				if err := a.compareStray(ctx, r.model(wrong.Model), wrong); err != nil {
+					return fmt.Errorf("comparing %s again: %w", wrong, err)
+				}
+				continue
+			}
 			a.streams[wrong.Stream] = &auditedStream{shard: wrong.Shard}
 			if err := a.compareStream(ctx, r.model(wrong.Model), wrong.Stream); err != nil {
 				return fmt.Errorf("comparing %s again: %w", wrong, err)

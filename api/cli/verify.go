@@ -23,7 +23,7 @@ type verifyCommand struct {
 
 // Help is shown by --help.
 func (verifyCommand) Help() string {
-	return `Walks the chain of the log, compares histories and checkpoints with it, and recomputes customers and compares them with the stored rows. With --repair, makes what differs in read models anew, each customer in one transaction, compares just that again, and says what was mended and what was not; where the log itself differs nothing is touched. Exit status: 0 clean, or all of it mended; 3 differences found, or left; 1 the audit or the repair could not be done.`
+	return `Walks the chain of the log, compares histories and checkpoints with it, and recomputes customers and compares them with the stored rows; without --sample also looks for rows of customers, titles and policies that the log does not know. With --repair, makes what differs in read models anew, each customer in one transaction, takes away what the log does not know, compares just that again, and says what was mended and what was not; where the log itself differs nothing is touched. Exit status: 0 clean, or all of it mended; 3 differences found, or left; 1 the audit or the repair could not be done.`
 }
 
 func (v verifyCommand) check() error {

@@ -4,6 +4,7 @@ package conformance
 // beside projectors that work, and touches nothing else.
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -41,12 +42,17 @@ func Mending[T projector.Tx](t *testing.T, factory func(t testing.TB) MendSubjec
 		{"rows are made anew while projectors go on", mendsBesideTraffic[T]},
 		{"a parked stream stays parked, shows what came before, and flows on when it is retried", mendsParked[T]},
 		{"rows of a stream whose history differs are left alone", mendsNoDoubtful[T]},
+		{"rows of streams that the log does not know are named and taken away", sweepsStrangers[T]},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			test.run(newInfirmary(t, factory(t)))
+			test.run(newInfirmary(t, factory(t), 6, 0.7))
 		})
 	}
+	t.Run("rows of streams that begin meanwhile are no strangers", func(t *testing.T) {
+		t.Parallel()
+		auditsNewStreams(newInfirmary(t, factory(t), 60, 0.1))
+	})
 }
 
 // infirmary is a history, and a model of it.
@@ -56,14 +62,14 @@ type infirmary[T projector.Tx] struct {
 	log     *growingLog
 }
 
-func newInfirmary[T projector.Tx](t *testing.T, subject MendSubject[T]) *infirmary[T] {
+func newInfirmary[T projector.Tx](t *testing.T, subject MendSubject[T], customers int, part float64) *infirmary[T] {
 	t.Helper()
-	h, err := NewHistory(11, 6, 2)
+	h, err := NewHistory(11, customers, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
 	i := &infirmary[T]{T: t, subject: subject, log: newGrowingLog(h.Grow(1200))}
-	i.log.show(0.7)
+	i.log.show(part)
 	i.drain(i.consumer(subject.Projection))
 	return i
 }
@@ -284,6 +290,133 @@ func mendsNoDoubtful[T projector.Tx](i *infirmary[T]) {
 	i.log.heal()
 	i.mend(c, "after the history was put right")
 	i.mustBeClean(c)
+}
+
+// invent applies the events of a customer and of a title once more, under names that the log does not know.
+func (i *infirmary[T]) invent() map[domain.StreamID]bool {
+	i.Helper()
+	invented := map[domain.StreamID]bool{}
+	at, streams := i.checkpoints(), i.log.streams()
+	for _, kind := range []string{domain.KindCustomer, domain.KindTitle} {
+		for _, stream := range slices.Sorted(maps.Keys(streams)) {
+			if stream.Kind() != kind {
+				continue
+			}
+			shard, name := streams[stream], kind+"/stranger"
+			var events []*domain.Event
+			for _, e := range i.log.all() {
+				if e.Stream == stream && e.Position.Index <= at[shard].Index {
+					events = append(events, &domain.Event{
+						ID: e.ID, Stream: domain.StreamID(name), Seq: e.Seq, Position: e.Position, Previous: e.Previous, Type: e.Type, SchemaVersion: e.SchemaVersion,
+						OccurredAt: e.OccurredAt, RecordedAt: e.RecordedAt, CommandID: e.CommandID, RequestHash: e.RequestHash, Correlation: e.Correlation,
+						Causation: e.Causation, Actor: e.Actor, Versions: e.Versions,
+						Payload: bytes.ReplaceAll(e.Payload, []byte(`"`+stream.ID()+`"`), []byte(`"stranger"`)),
+					})
+				}
+			}
+			tx, err := i.subject.Store.Begin(i.Context(), shard)
+			if err == nil {
+				err = i.subject.Projection.Apply(i.Context(), tx, events)
+			}
+			if err == nil {
+				err = tx.Commit(i.Context(), tx.Checkpoint())
+			}
+			if err != nil {
+				i.Fatal(err)
+			}
+			invented[domain.StreamID(name)] = true
+			break
+		}
+	}
+	return invented
+}
+
+func sweepsStrangers[T projector.Tx](i *infirmary[T]) {
+	c := i.consumer(i.subject.Projection)
+	for stream := range i.log.streams() { // whose namesake's rows are not theirs
+		for _, other := range []domain.StreamID{domain.FailOpenStream(stream.ID()), domain.CustomerStream("no-" + stream.ID())} {
+			if words, err := i.subject.Store.AuditStream(i.Context(), other, nil); err != nil || len(words) > 0 {
+				i.Errorf("%s: %v, %v", other, words, err)
+			}
+		}
+	}
+	invented := i.invent()
+	named := map[domain.StreamID]bool{}
+	found := i.audit(c)
+	for _, w := range found.Wrong {
+		if w.Stray && w.End == 0 {
+			named[w.Stream] = true
+		}
+	}
+	if len(named) == 0 {
+		i.Fatalf("of %v nothing is named: %v", invented, found.Differences)
+	}
+	for name := range named {
+		if !invented[name] && name.Kind() != "number" {
+			i.Errorf("%s is none of %v", name, invented)
+		}
+	}
+	sampled, err := projector.Audit(i.Context(), i.target(c), projector.AuditOptions{Sample: 2})
+	if err != nil {
+		i.Fatal(err)
+	}
+	for _, w := range sampled.Wrong {
+		if w.Stray {
+			i.Errorf("a sample names %s", w)
+		}
+	}
+	// Where the log is in doubt they may be the only witness.
+	spoiled := slices.Min(slices.Collect(maps.Keys(i.log.streams())))
+	i.log.spoil(spoiled)
+	doubtful := i.audit(c)
+	report, err := projector.Repair(i.Context(), i.target(c), doubtful, nil)
+	if err != nil {
+		i.Fatal(err)
+	}
+	for _, w := range report.Mended {
+		if w.Stray {
+			i.Errorf("%s was taken away while the history of %s differs", w, spoiled)
+		}
+	}
+	i.log.heal()
+	ctx, stop := context.WithCancel(i.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := c.Run(ctx); err != nil {
+			i.Error(err)
+		}
+	})
+	i.log.show(0.8)
+	other := i.consumer(i.subject.Projection)
+	last, err := projector.Repair(ctx, i.target(other), i.audit(other), nil)
+	if err != nil || !last.Clean() {
+		i.Errorf("left %v, %v", last.Left, err)
+	}
+	stop()
+	running.Wait()
+	i.log.show(1)
+	i.drain(other)
+	i.mustBeClean(other)
+}
+
+func auditsNewStreams[T projector.Tx](i *infirmary[T]) {
+	c := i.consumer(i.subject.Projection)
+	ctx, stop := context.WithCancel(i.Context())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := c.Run(ctx); err != nil {
+			i.Error(err)
+		}
+	})
+	for tenths := range 10 {
+		i.log.show(float64(tenths+1) / 10)
+		report := i.audit(c)
+		if !report.Clean() {
+			i.Errorf("%d differences: %v", len(report.Differences), report.Differences[:min(4, len(report.Differences))])
+		}
+	}
+	stop()
+	running.Wait()
 }
 
 // growingLog is a log that is made beforehand and shown bit by bit, and the histories of it, which are behind.

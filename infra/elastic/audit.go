@@ -2,7 +2,10 @@ package elastic
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
+	"net/http"
 
 	"carryon/domain"
 	"carryon/projector"
@@ -11,6 +14,11 @@ import (
 
 // An audit makes the documents of a stream anew, by the search's own projection into memory, and compares them with the
 // stored ones.
+
+var (
+	_ projector.Listing      = (*Search)(nil)
+	_ projector.AuditsBeyond = (*Search)(nil)
+)
 
 // auditPage is how many documents are read at once.
 const auditPage = 1000
@@ -30,9 +38,9 @@ func (s *Search) AuditStream(ctx context.Context, stream domain.StreamID, events
 		}
 	}
 	stored := map[string]string{} // by document
-	err = s.eachOfStream(ctx, stream, func(id string, d *document) {
-		if d.Seq <= last {
-			stored[id] = line(d)
+	err = s.eachOfStream(ctx, stream, func(h *hit) {
+		if h.Source.Seq <= last {
+			stored[h.ID] = line(&h.Source)
 		}
 	})
 	if err != nil {
@@ -57,8 +65,82 @@ func (s *Search) AuditStream(ctx context.Context, stream domain.StreamID, events
 	return differing, nil
 }
 
+// AuditBeyond names a stream's documents behind a seq: see projector.AuditsBeyond.
+func (s *Search) AuditBeyond(ctx context.Context, stream domain.StreamID, seq uint64) ([]string, error) {
+	var words []string
+	err := s.refresh(ctx)
+	if err == nil {
+		err = s.eachOfStream(ctx, stream, func(h *hit) {
+			if isBeyond(h, seq) {
+				words = append(words, projector.NotGiven+line(&h.Source))
+			}
+		})
+	}
+	return words, err
+}
+
+func isBeyond(h *hit, seq uint64) bool { return seq == 0 || h.Source.Seq > seq }
+
+// holdersPage is how many documents are read at once for whose they are.
+const holdersPage = 10_000
+
+// Holders are those that have documents, with the seq of each: see projector.Listing. All are read as they are at one
+// moment.
+func (s *Search) Holders(ctx context.Context) iter.Seq2[projector.Holder, error] {
+	return func(yield func(projector.Holder, error) bool) {
+		if err := s.eachHolder(ctx, func(h projector.Holder) bool { return yield(h, nil) }); err != nil {
+			yield(projector.Holder{}, err)
+		}
+	}
+}
+
+func (s *Search) eachHolder(ctx context.Context, f func(projector.Holder) bool) error {
+	err := s.Prepare(ctx)
+	if err == nil {
+		err = s.refresh(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	const patience = "5m"
+	var moment struct {
+		ID string `json:"id"`
+	}
+	if err := s.c.call(ctx, http.MethodPost, "/"+s.index+"/_pit?keep_alive="+patience, nil, &moment); err != nil {
+		return s.failed("whose documents there are", readError(err))
+	}
+	defer func() {
+		closing := context.WithoutCancel(ctx) // or it would be kept until its time is over
+		_ = s.c.call(closing, http.MethodDelete, "/_pit", object{"id": moment.ID}, nil)
+	}()
+	body := object{
+		"pit": object{"id": moment.ID, "keep_alive": patience}, "size": holdersPage, "sort": []object{{"_shard_doc": "asc"}}, "track_total_hits": false,
+		"_source": []string{"stream", "seq"}, "query": object{"bool": object{"must_not": object{"exists": object{"field": "own"}}}},
+	}
+	for {
+		var answer searched
+		err := s.c.call(ctx, http.MethodPost, "/_search?allow_partial_search_results=false", body, &answer)
+		if err == nil && answer.TimedOut {
+			err = errors.New("the time was too short for all of the index")
+		}
+		if err != nil {
+			return s.failed("whose documents there are", readError(err))
+		}
+		page := answer.Hits.Hits
+		for i := range page {
+			if !f(projector.Holder{Name: domain.StreamID(page[i].Source.Stream), Seq: page[i].Source.Seq}) {
+				return nil
+			}
+		}
+		if len(page) < holdersPage {
+			return nil
+		}
+		body["search_after"] = page[len(page)-1].Sort
+	}
+}
+
 // eachOfStream reads a stream's documents as they are found.
-func (s *Search) eachOfStream(ctx context.Context, stream domain.StreamID, f func(id string, d *document)) error {
+func (s *Search) eachOfStream(ctx context.Context, stream domain.StreamID, f func(h *hit)) error {
 	asked := query.SearchAsked{Tier: query.TierLoose, Oldest: true, Limit: auditPage}
 	for more := true; more; {
 		page, err := s.ofStream(ctx, stream, &asked)
@@ -66,7 +148,7 @@ func (s *Search) eachOfStream(ctx context.Context, stream domain.StreamID, f fun
 			return err
 		}
 		for i := range page {
-			f(page[i].ID, &page[i].Source)
+			f(&page[i])
 		}
 		more = len(page) == auditPage
 	}
@@ -77,7 +159,7 @@ func (s *Search) eachOfStream(ctx context.Context, stream domain.StreamID, f fun
 func (s *Search) ofStream(ctx context.Context, stream domain.StreamID, asked *query.SearchAsked) ([]hit, error) {
 	body := object{
 		"query": object{"bool": object{"filter": oneOf("stream", []string{string(stream)})}},
-		"size":  auditPage, "sort": inOrder(asked.Oldest), "track_total_hits": false,
+		"size":  auditPage, "sort": inOrder(asked.Oldest), "track_total_hits": false, "seq_no_primary_term": true,
 	}
 	if asked.After != 0 {
 		keys, err := after(*asked)

@@ -21,6 +21,7 @@ type write struct {
 	id      string
 	version int64 // with which it replaces those of the same and of smaller ones; 0: any
 	source  any   // nil: it is removed
+	only    *hit  // nil: whatever is there; else only what was found, if it is still the same
 }
 
 // refused says that a write can never be done as it is.
@@ -33,12 +34,17 @@ type bulkAction struct {
 	ID      string `json:"_id"`
 	Version int64  `json:"version,omitempty"`
 	Type    string `json:"version_type,omitempty"`
+	SeqNo   *int64 `json:"if_seq_no,omitempty"`
+	Term    *int64 `json:"if_primary_term,omitempty"`
 }
 
 func (w *write) encode(into *bytes.Buffer) error {
 	action := bulkAction{ID: w.id, Version: w.version}
 	if w.version > 0 {
 		action.Type = "external_gte"
+	}
+	if w.only != nil {
+		action.SeqNo, action.Term = &w.only.SeqNo, &w.only.Term
 	}
 	name := "index"
 	if w.source == nil {

@@ -12,7 +12,46 @@ import (
 // search finds them all the while. What is there of the stream and was not written then goes, and the checkpoint comes
 // last, as ever. Whoever is stopped in between leaves documents that are right.
 
-var _ projector.Clearing = searchTx{}
+var (
+	_ projector.Clearing = searchTx{}
+	_ projector.Sweeping = searchTx{}
+)
+
+// Sweep has a stream's documents behind its end removed: see projector.Sweeping. What somebody writes meanwhile in the
+// place of one that was looked at is not removed with it.
+func (t searchTx) Sweep(ctx context.Context, stream domain.StreamID, end func(context.Context) (uint64, error)) error {
+	if t.over {
+		return errOver
+	}
+	if err := t.s.refresh(ctx); err != nil {
+		return err
+	}
+	var found []hit
+	if err := (&Search{store: t.s}).eachOfStream(ctx, stream, func(h *hit) { found = append(found, *h) }); err != nil {
+		return err
+	}
+	seq, err := end(ctx) // after the look: what is in the log later was not there then
+	if err != nil {
+		return err
+	}
+	for i := range found {
+		if isBeyond(&found[i], seq) {
+			t.tx.swept = append(t.tx.swept, write{id: found[i].ID, only: &found[i]})
+		}
+	}
+	return nil
+}
+
+// sweep removes what was found to be behind a stream's end.
+func (t *tx) sweep(ctx context.Context) error {
+	if len(t.swept) == 0 {
+		return nil
+	}
+	if _, err := t.s.c.bulk(ctx, t.s.index, t.swept); err != nil {
+		return err
+	}
+	return t.s.refresh(ctx)
+}
 
 // Clear has a stream's documents outranked, and those that are none of its events removed: see projector.Clearing.
 func (t searchTx) Clear(_ context.Context, stream domain.StreamID) error {
@@ -86,9 +125,9 @@ func (t *tx) removeStrays(ctx context.Context) error {
 	}
 	var strays []write
 	for stream := range t.anew {
-		err := (&Search{t.s}).eachOfStream(ctx, stream, func(id string, d *document) {
-			if d.Seq <= last[stream] && !written[id] {
-				strays = append(strays, write{id: id})
+		err := (&Search{store: t.s}).eachOfStream(ctx, stream, func(h *hit) {
+			if h.Source.Seq <= last[stream] && !written[h.ID] {
+				strays = append(strays, write{id: h.ID})
 			}
 		})
 		if err != nil {

@@ -49,6 +49,16 @@ func TestDocumentsAreMendedStreamByStream(t *testing.T) {
 				h := one(t, 30)
 				call(t, http.MethodPut, at(h.ID+"-again"), h.Source, nil)
 			},
+			"a stranger's document": func(t testing.TB) {
+				h := one(t, 60)
+				h.Source.Stream = "customer/stranger"
+				call(t, http.MethodPut, at("customer/stranger/7"), h.Source, nil)
+			},
+			"a document behind the end": func(t testing.TB) {
+				h := one(t, 70)
+				h.Source.Seq += 100_000
+				call(t, http.MethodPut, at(h.ID+"-behind"), h.Source, nil)
+			},
 			"another's document": func(t testing.TB) {
 				h := one(t, 40)
 				for nth := 0; ; nth++ {
@@ -61,7 +71,7 @@ func TestDocumentsAreMendedStreamByStream(t *testing.T) {
 			},
 			"all of a customer": func(t testing.TB) {
 				stream := domain.StreamID(one(t, 50).Source.Stream)
-				err := s.eachOfStream(t.Context(), stream, func(id string, _ *document) { call(t, http.MethodDelete, at(id), nil, nil) })
+				err := s.eachOfStream(t.Context(), stream, func(h *hit) { call(t, http.MethodDelete, at(h.ID), nil, nil) })
 				if err != nil {
 					t.Fatal(err)
 				}

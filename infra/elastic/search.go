@@ -20,7 +20,10 @@ import (
 // beginning; words that a mistyped one may stand for are looked up among the values beforehand.
 
 // Search keeps the documents of one generation.
-type Search struct{ *store }
+type Search struct {
+	*store
+	projector.ByStream
+}
 
 var (
 	_ projector.Store[projector.SearchTx] = (*Search)(nil)
@@ -31,7 +34,7 @@ var (
 // NewSearch is a generation of the search, for a log with these shards. Nothing is asked of the servers before it is
 // needed: see Prepare.
 func NewSearch(c *Client, generation int, shards []int) *Search {
-	return &Search{newStore(c, searchDesign, generation, shards)}
+	return &Search{store: newStore(c, searchDesign, generation, shards)}
 }
 
 // OpenSearch is NewSearch and Prepare. When the servers are away that is projector.ErrTransient (wrapped).
@@ -289,6 +292,8 @@ type hit struct {
 	ID     string   `json:"_id"`
 	Source document `json:"_source"`
 	Sort   []int64  `json:"sort"`
+	SeqNo  int64    `json:"_seq_no"` // when they are asked for
+	Term   int64    `json:"_primary_term"`
 }
 
 // search asks. Half an answer is none.

@@ -29,6 +29,7 @@ type tx struct {
 	events []domain.Event // beside each write: stream, seq and position of the event it comes from
 	gone   []domain.StreamID
 	anew   map[domain.StreamID]bool // streams that are written from their first event on
+	swept  []write                  // documents to be removed that are no event's
 	over   bool
 }
 
@@ -142,6 +143,9 @@ func (t *tx) commit(ctx context.Context, to projector.Checkpoint) error {
 		return t.refuse(ctx, refusals)
 	}
 	if err := t.removeStrays(ctx); err != nil {
+		return err
+	}
+	if err := t.sweep(ctx); err != nil {
 		return err
 	}
 	if err := t.writeCheckpoint(ctx, to); err != nil {

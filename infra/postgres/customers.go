@@ -16,6 +16,7 @@ import (
 // is a part of the rows'.
 type Customers struct {
 	*store
+	projector.ByStream
 	pseudonyms query.Pseudonyms
 }
 
@@ -32,7 +33,7 @@ func customersDesign(pseudonyms query.Pseudonyms) design {
 
 // Customers is a generation of the customers. One with pseudonyms of another key is ErrStale.
 func (db *DB) Customers(generation int, pseudonyms query.Pseudonyms) *Customers {
-	return &Customers{newStore(db, customersDesign(pseudonyms), generation), pseudonyms}
+	return &Customers{store: newStore(db, customersDesign(pseudonyms), generation), pseudonyms: pseudonyms}
 }
 
 // Begin opens a transaction: see projector.Store.
@@ -154,8 +155,12 @@ func (s *Customers) StreamVersion(ctx context.Context, stream domain.StreamID) (
 }
 
 // State is a customer's state, and whether there is one.
-func (s *Customers) State(ctx context.Context, customer string) (state projector.CustomerState, found bool, err error) {
-	states, err := s.states(ctx, "SELECT "+stateColumns+" FROM @.customers WHERE stream = $1", string(domain.CustomerStream(customer)))
+func (s *Customers) State(ctx context.Context, customer string) (projector.CustomerState, bool, error) {
+	return s.stateOf(ctx, domain.CustomerStream(customer))
+}
+
+func (s *Customers) stateOf(ctx context.Context, stream domain.StreamID) (state projector.CustomerState, found bool, err error) {
+	states, err := s.states(ctx, "SELECT "+stateColumns+" FROM @.customers WHERE stream = $1", string(stream))
 	if len(states) > 0 {
 		state, found = states[0], true
 	}

@@ -13,7 +13,10 @@ import (
 )
 
 // Denials keeps the refusals.
-type Denials struct{ *store }
+type Denials struct {
+	*store
+	projector.ByStream
+}
 
 var (
 	_ projector.Store[projector.DenialsTx] = (*Denials)(nil)
@@ -24,7 +27,7 @@ var denialsDesign = designOf("denials", 1)
 
 // Denials is a generation of the denials.
 func (db *DB) Denials(generation int) *Denials {
-	return &Denials{newStore(db, denialsDesign, generation)}
+	return &Denials{store: newStore(db, denialsDesign, generation)}
 }
 
 // Begin opens a transaction: see projector.Store.

@@ -64,14 +64,17 @@ func (t *analyticsTx) Clear(ctx context.Context, stream domain.StreamID) error {
 	if stream.Kind() == domain.KindTitle {
 		return t.exec(ctx, "DELETE FROM @.withdrawals WHERE title = $1", stream.ID())
 	}
-	if stream.Kind() != domain.KindCustomer {
+	number, is := numbered(stream)
+	if stream.Kind() == domain.KindCustomer {
+		number = numberOf(stream.ID())
+	} else if !is {
 		return nil
 	}
 	if err := t.exec(ctx, addToRollUps+"SELECT metric, quarter, dimensions, $2::int, -count(*) FROM @.facts WHERE customer = $1 GROUP BY 1, 2, 3"+onTop,
-		numberOf(stream.ID()), int32(t.shard)); err != nil { //nolint:gosec // shards are few
+		number, int32(t.shard)); err != nil { //nolint:gosec // shards are few
 		return err
 	}
-	if err := t.exec(ctx, "DELETE FROM @.facts WHERE customer = $1", numberOf(stream.ID())); err != nil {
+	if err := t.exec(ctx, "DELETE FROM @.facts WHERE customer = $1", number); err != nil || is {
 		return err
 	}
 	if err := t.exec(ctx, addToRollUps+"SELECT 5, quarter, dimensions, $2::int, -sum(n)::bigint FROM ("+edgesOf("@.lives WHERE customer = $1")+") edges GROUP BY 2, 3"+onTop,

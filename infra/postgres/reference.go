@@ -12,7 +12,10 @@ import (
 )
 
 // Reference keeps what was decided for everyone.
-type Reference struct{ *store }
+type Reference struct {
+	*store
+	projector.ByStream
+}
 
 var (
 	_ projector.Store[projector.ReferenceTx] = (*Reference)(nil)
@@ -23,7 +26,7 @@ var referenceDesign = designOf("reference", 1)
 
 // Reference is a generation of the reference model.
 func (db *DB) Reference(generation int) *Reference {
-	return &Reference{newStore(db, referenceDesign, generation)}
+	return &Reference{store: newStore(db, referenceDesign, generation)}
 }
 
 // Begin opens a transaction: see projector.Store.

@@ -15,7 +15,10 @@ import (
 )
 
 // Timeline keeps the timeline: what filters read in columns, the rest of each event packed.
-type Timeline struct{ *store }
+type Timeline struct {
+	*store
+	projector.ByStream
+}
 
 var (
 	_ projector.Store[projector.TimelineTx] = (*Timeline)(nil)
@@ -26,7 +29,7 @@ var timelineDesign = designOf("timeline", 1)
 
 // Timeline is a generation of the timeline.
 func (db *DB) Timeline(generation int) *Timeline {
-	return &Timeline{newStore(db, timelineDesign, generation)}
+	return &Timeline{store: newStore(db, timelineDesign, generation)}
 }
 
 // Begin opens a transaction: see projector.Store.

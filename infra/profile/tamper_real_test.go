@@ -74,6 +74,23 @@ func TestWhatIsDoneToCassandraBehindTheProgramsBackIsFound(t *testing.T) {
 	}
 }
 
+func TestWhatPostgresAndElasticsearchShowOfStrangersIsFoundAndTakenAway(t *testing.T) {
+	flags := Provision(t, 1)
+	flags["data"] = t.TempDir()
+	c, err := config.Load(config.Sources{Flags: flags})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := OpenDistributed(t.Context(), c, cli.OpenOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mustFindInventions(t, s, liveAWhile(t, s, "t-"))
+	if err := s.Close(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // cassandraForger changes the keyspace.
 type cassandraForger struct{ session *gocql.Session }
 

@@ -241,6 +241,90 @@ func TestALogThatWentOnAnotherWayAfterItWasSetBackIsFound(t *testing.T) {
 	mustName(t, auditFolder(t, dir), []string{"checkpoint: timeline: applied entry", "checkpoint: search: applied entry"})
 }
 
+// inventIn has a read model show what never happened, through its own transaction.
+func inventIn[T projector.Tx, M projector.Store[T]](t *testing.T, m *projector.Model[T, M], p projector.Projection[T], shard int, events []*domain.Event) {
+	t.Helper()
+	store, done, err := m.Take()
+	defer done()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := store.Begin(t.Context(), shard)
+	if err == nil {
+		defer tx.Rollback()
+		err = p.Apply(t.Context(), tx, events)
+	}
+	if err == nil {
+		err = tx.Commit(t.Context(), tx.Checkpoint())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// mustFindInventions writes the histories of customers whom the log does not know into every read model: the audit names
+// each model and customer, and a repair takes them away.
+func mustFindInventions(t *testing.T, s *System, log []domain.Entry) {
+	t.Helper()
+	stranger := func(stream domain.StreamID) domain.StreamID { return stream + "-stranger" }
+	var events []*domain.Event
+	var names []string
+	for i := range log {
+		for _, e := range log[i].Events {
+			if e.Stream.Kind() != domain.KindCustomer {
+				continue
+			}
+			e.Stream = stranger(e.Stream)
+			events = append(events, &e)
+			if e.Type == projector.DeniedType {
+				names = append(names, "rows: denials "+string(e.Stream)+": ")
+			}
+		}
+	}
+	if len(names) == 0 {
+		t.Fatal("nobody was refused anything")
+	}
+	known := string(stranger(lively(log)))
+	for _, model := range []string{"customers", "timeline", "analytics", "search"} {
+		names = append(names, "rows: "+model+" "+known+": ")
+	}
+	shard := log[0].Shard
+	inventIn(t, s.models.customers, projector.Projection[projector.CustomersTx](projector.Customers{}), shard, events)
+	inventIn(t, s.models.timeline, projector.Projection[projector.TimelineTx](projector.Timeline{}), shard, events)
+	inventIn(t, s.models.denials, projector.Projection[projector.DenialsTx](projector.Denials{}), shard, events)
+	inventIn(t, s.models.analytics, projector.Projection[projector.AnalyticsTx](projector.Analytics{}), shard, events)
+	inventIn(t, s.models.search, projector.Projection[projector.SearchTx](projector.Search{}), shard, events)
+	report, err := s.Audit(t.Context(), cli.AuditOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wrong strings.Builder // of the differences only some are listed
+	for _, w := range report.Wrong {
+		if w.Stray {
+			fmt.Fprintf(&wrong, "rows: %s: \n", w)
+		}
+	}
+	for _, name := range names {
+		if !strings.Contains(wrong.String(), name) {
+			t.Errorf("%q is not named in:\n%s", name, wrong.String())
+		}
+	}
+	repaired, err := s.Repair(t.Context(), report, nil)
+	if err != nil || !repaired.Clean() {
+		t.Errorf("left by the repair: %v, %v", repaired.Left, err)
+	}
+	auditClean(t, s)
+}
+
+func TestWhatReadModelsShowOfStrangersIsFoundAndTakenAway(t *testing.T) {
+	t.Parallel()
+	s := openTest(t, t.TempDir())
+	mustFindInventions(t, s, liveAWhile(t, s, "t-"))
+	if err := s.Close(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // auditFolder audits what is there, without running anything before.
 func auditFolder(t *testing.T, dir string) projector.AuditReport {
 	t.Helper()

@@ -39,6 +39,7 @@ CREATE INDEX IF NOT EXISTS exceptions_stream ON exceptions (stream);
 // Customers keeps the customers' states.
 type Customers struct {
 	*file
+	projector.ByStream
 	pseudonyms query.Pseudonyms
 }
 
@@ -54,7 +55,7 @@ func OpenCustomers(ctx context.Context, path string, pseudonyms query.Pseudonyms
 	if err != nil {
 		return nil, err
 	}
-	s := &Customers{f, pseudonyms}
+	s := &Customers{file: f, pseudonyms: pseudonyms}
 	if err := s.checkPseudonyms(ctx); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("open read model customers at %s: %w", path, err)
@@ -193,8 +194,12 @@ func (s *Customers) StreamVersion(ctx context.Context, stream domain.StreamID) (
 }
 
 // State is a customer's state, and whether there is one.
-func (s *Customers) State(ctx context.Context, customer string) (state projector.CustomerState, found bool, err error) {
-	err = s.each(ctx, "SELECT "+stateColumns+" FROM customers WHERE stream = ?", []any{domain.CustomerStream(customer)}, func(r *sql.Rows) error {
+func (s *Customers) State(ctx context.Context, customer string) (projector.CustomerState, bool, error) {
+	return s.stateOf(ctx, domain.CustomerStream(customer))
+}
+
+func (s *Customers) stateOf(ctx context.Context, stream domain.StreamID) (state projector.CustomerState, found bool, err error) {
+	err = s.each(ctx, "SELECT "+stateColumns+" FROM customers WHERE stream = ?", []any{stream}, func(r *sql.Rows) error {
 		found = true
 		var err error
 		state, err = scanState(r)

@@ -25,7 +25,10 @@ CREATE TABLE denials (
 `}
 
 // Denials keeps the refusals.
-type Denials struct{ *file }
+type Denials struct {
+	*file
+	projector.ByStream
+}
 
 var (
 	_ projector.Store[projector.DenialsTx] = (*Denials)(nil)
@@ -38,7 +41,7 @@ func OpenDenials(ctx context.Context, path string) (*Denials, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Denials{f}, nil
+	return &Denials{file: f}, nil
 }
 
 // Begin opens a transaction: see projector.Store.

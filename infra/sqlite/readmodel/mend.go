@@ -20,6 +20,9 @@ var (
 	_ projector.Clearing    = searchTx{}
 	_ projector.Clearing    = referenceTx{}
 	_ projector.SelfMending = analyticsTx{}
+	_ projector.Forgetting  = timelineTx{}
+	_ projector.Forgetting  = denialsTx{}
+	_ projector.Forgetting  = searchTx{}
 )
 
 // execAll runs statements with the same arguments.
@@ -40,13 +43,37 @@ func (t customersTx) Clear(ctx context.Context, stream domain.StreamID) error {
 	return t.execAll(ctx, []any{stream}, "DELETE FROM devices WHERE stream = ?", "DELETE FROM licenses WHERE stream = ?", "DELETE FROM exceptions WHERE stream = ?")
 }
 
-// restart is the number of a stream, of which nothing is known any more.
-func (t *tx) restart(ctx context.Context, stream domain.StreamID) (int64, error) {
+// restart is the number of a stream, of which nothing is known any more; 0: of none.
+func (t *tx) restart(ctx context.Context, stream domain.StreamID) (number int64, err error) {
+	if n, is := numbered(stream); is { // rows that no stream has
+		_, err := t.one(ctx, "SELECT ? WHERE ?1 NOT IN (SELECT id FROM streams)", []any{n}, &number)
+		return number, err
+	}
 	numbers, err := t.numbersOf(ctx, []domain.StreamID{stream})
 	if err != nil {
 		return 0, err
 	}
-	return numbers[stream], t.exec(ctx, "UPDATE streams SET version = 0, shard = ?, entry = 0, place = 0 WHERE id = ?", t.shard, numbers[stream])
+	return numbers[stream], t.exec(ctx, "UPDATE streams SET version = 0, shard = 0, entry = 0, place = 0 WHERE id = ?", numbers[stream])
+}
+
+// forget takes away the number of a stream that has nothing under it.
+func (t *tx) forget(ctx context.Context, stream domain.StreamID) error {
+	return t.exec(ctx, "DELETE FROM streams WHERE stream = ?", stream)
+}
+
+// Forget takes away the stream's number: see projector.Forgetting.
+func (t timelineTx) Forget(ctx context.Context, stream domain.StreamID) error {
+	return t.forget(ctx, stream)
+}
+
+// Forget takes away the stream's number: see projector.Forgetting.
+func (t denialsTx) Forget(ctx context.Context, stream domain.StreamID) error {
+	return t.forget(ctx, stream)
+}
+
+// Forget takes away the stream's number: see projector.Forgetting.
+func (t searchTx) Forget(ctx context.Context, stream domain.StreamID) error {
+	return t.forget(ctx, stream)
 }
 
 // Clear removes a customer's events. The packed ones stay, which nothing leads to then, because a row that is wrong may
@@ -117,14 +144,17 @@ func (t analyticsTx) Clear(ctx context.Context, stream domain.StreamID) error {
 	if stream.Kind() == domain.KindTitle {
 		return t.exec(ctx, "DELETE FROM withdrawals WHERE title = ?", stream.ID())
 	}
-	if stream.Kind() != domain.KindCustomer {
+	number, is := numbered(stream)
+	if stream.Kind() == domain.KindCustomer {
+		number = numberOf(stream.ID())
+	} else if !is {
 		return nil
 	}
 	const add = " ON CONFLICT (metric, quarter, dimensions) DO UPDATE SET n = rollups.n + excluded.n"
-	err := t.execAll(ctx, []any{numberOf(stream.ID())},
+	err := t.execAll(ctx, []any{number},
 		"INSERT INTO rollups (metric, quarter, dimensions, n) SELECT metric, quarter, dimensions, -count(*) FROM facts WHERE customer = ? GROUP BY 1, 2, 3"+add,
 		"DELETE FROM facts WHERE customer = ?")
-	if err != nil {
+	if err != nil || is {
 		return err
 	}
 	return t.execAll(ctx, []any{stream.ID()},

@@ -27,6 +27,9 @@ func TestRowsAreMendedStreamByStream(t *testing.T) {
 				"another licence":    "UPDATE licenses SET title = 'x' WHERE license = (SELECT min(license) FROM licenses)",
 				"another's licence":  "UPDATE licenses SET stream = (SELECT max(stream) FROM licenses) WHERE license = (SELECT min(license) FROM licenses)",
 				"a licence too many": "INSERT INTO licenses (license, stream, device, title, seq) SELECT 'lic', stream, 'd', 't', 1 FROM customers LIMIT 1",
+				"a stranger":         "INSERT INTO customers SELECT 'customer/stranger', 'p', version, shard, entry, place, recorded_at, state FROM customers LIMIT 1",
+				"a stranger's thing": "INSERT INTO devices (stream, device, pseudonym, type, family, seq) VALUES ('customer/nobody-else', 'd', 'p', 't', 'f', 1)",
+				"a thing of no kind": "INSERT INTO exceptions (exception, stream, code, seq) VALUES ('x', 'nobody', 'c', 1)",
 			})}
 		})
 	})
@@ -40,6 +43,9 @@ func TestRowsAreMendedStreamByStream(t *testing.T) {
 				"another body":      "UPDATE events SET body = body + 1 WHERE seq = 7 AND stream = 1",
 				"an event too many": "INSERT INTO events SELECT stream, seq + 100000, recorded_at, type, actor, role, device, title, license, entry, place, body FROM events WHERE stream = 2 AND seq = 1",
 				"a missing stream":  "DELETE FROM streams WHERE id = (SELECT max(id) FROM streams)",
+				"a stranger":        "INSERT INTO streams (stream, version, shard, entry, place) VALUES ('customer/stranger', 7, 1, 3, 0)",
+				"a stranger's":      "INSERT INTO streams (id, stream, version, shard, entry, place) VALUES (777, 'customer/s', 1, 1, 3, 0); INSERT INTO events SELECT 777, seq, recorded_at, type, actor, role, device, title, license, entry, place, body FROM events WHERE stream = 2 AND seq = 1",
+				"an event of none":  "INSERT INTO events SELECT 999, seq, recorded_at, type, actor, role, device, title, license, entry, place, body FROM events WHERE stream = 2 AND seq = 1",
 				"another version":   "UPDATE streams SET version = version + 1 WHERE id = 1",
 			})}
 		})
@@ -52,6 +58,8 @@ func TestRowsAreMendedStreamByStream(t *testing.T) {
 				"a missing refusal":  "DELETE FROM denials WHERE (stream, seq) IN (SELECT stream, min(seq) FROM denials)",
 				"another code":       "UPDATE denials SET code = 'X' WHERE (stream, seq) IN (SELECT stream, max(seq) FROM denials)",
 				"a refusal too many": "UPDATE denials SET seq = seq + 100000 WHERE (stream, seq) IN (SELECT stream, max(seq) FROM denials GROUP BY stream LIMIT 1)",
+				"a stranger's":       "INSERT INTO streams (id, stream, version, shard, entry, place) VALUES (777, 'customer/s', 1, 1, 3, 0); UPDATE denials SET stream = 777 WHERE (stream, seq) IN (SELECT stream, min(seq) FROM denials GROUP BY stream LIMIT 1)",
+				"a refusal of none":  "UPDATE denials SET stream = 999 WHERE (stream, seq) IN (SELECT stream, max(seq) FROM denials GROUP BY stream LIMIT 1)",
 			})}
 		})
 	})
@@ -63,8 +71,10 @@ func TestRowsAreMendedStreamByStream(t *testing.T) {
 				"a missing document":  "DELETE FROM documents WHERE id = (SELECT max(id) FROM documents)",
 				"another title":       "UPDATE documents SET title_name = (SELECT max(id) FROM titles) WHERE seq = 4",
 				"missing words":       "DELETE FROM words WHERE rowid = (SELECT min(id) FROM documents WHERE stream IN (SELECT id FROM streams WHERE stream GLOB 'customer/*'))",
-				"another's document":  "UPDATE documents SET stream = (SELECT max(stream) FROM documents) WHERE id = (SELECT max(id) FROM documents WHERE seq = 5)",
+				"another's document":  "UPDATE documents SET stream = (SELECT max(o.stream) FROM documents o WHERE o.stream != documents.stream) WHERE id = (SELECT max(id) FROM documents WHERE seq = 5)",
 				"a document too many": "UPDATE documents SET seq = seq + 100000 WHERE id = (SELECT max(id) FROM documents WHERE seq = 6)",
+				"a stranger's":        "INSERT INTO streams (id, stream, version, shard, entry, place) VALUES (777, 'customer/s', 1, 1, 3, 0); UPDATE documents SET stream = 777 WHERE id = (SELECT max(id) FROM documents WHERE seq = 7)",
+				"a document of none":  "UPDATE documents SET stream = 999 WHERE id = (SELECT max(id) FROM documents WHERE seq = 8)",
 			})}
 		})
 	})
@@ -77,6 +87,8 @@ func TestRowsAreMendedStreamByStream(t *testing.T) {
 				"another date":          "UPDATE withdrawals SET from_ = from_ + 1",
 				"another title":         "UPDATE withdrawals SET title = 'tt0000000' WHERE entry = (SELECT max(entry) FROM withdrawals)",
 				"a withdrawal too many": "INSERT INTO withdrawals SELECT shard, entry, place + 1000, title, countries, from_, recorded_at FROM withdrawals LIMIT 1",
+				"an unknown title":      "INSERT INTO withdrawals SELECT shard, entry, place + 2000, 'tt0000001', countries, from_, recorded_at FROM withdrawals LIMIT 1",
+				"an unknown document":   "INSERT INTO policies SELECT 'invented', version, effective_from, document, recorded_at, actor, role, shard, entry, place FROM policies LIMIT 1",
 				"another document":      "UPDATE policies SET document = CAST('{}' AS BLOB)",
 			})}
 		})
@@ -97,6 +109,11 @@ func TestRowsAreMendedStreamByStream(t *testing.T) {
 				"missing counts":    "DELETE FROM rollups WHERE metric = 4",
 				"an end too early":  "UPDATE rollups SET quarter = quarter - 900 WHERE metric = 5 AND n < 0 AND quarter = (SELECT max(quarter) FROM rollups WHERE metric = 5 AND n < 0)",
 				"counts of nothing": "INSERT INTO rollups (metric, quarter, dimensions, n) VALUES (2, 900, 1, 5)",
+				"a stranger's life": "UPDATE lives SET customer = 'stranger' WHERE license = (SELECT max(license) FROM lives)",
+				"a withdrawal":      "UPDATE withdrawals SET from_ = from_ + 1 WHERE title = (SELECT min(title) FROM withdrawals)",
+				"no withdrawal":     "DELETE FROM withdrawals WHERE title = (SELECT max(title) FROM withdrawals)",
+				"one too many":      "INSERT INTO withdrawals SELECT title, 'XX', from_ FROM withdrawals LIMIT 1",
+				"an unknown title":  "INSERT INTO withdrawals SELECT 'tt0000001', country, from_ FROM withdrawals LIMIT 1",
 			})}
 		})
 	})

@@ -22,7 +22,10 @@ CREATE TABLE withdrawals (
 `}
 
 // Reference keeps what was decided for everyone.
-type Reference struct{ *file }
+type Reference struct {
+	*file
+	projector.ByStream
+}
 
 var (
 	_ projector.Store[projector.ReferenceTx] = (*Reference)(nil)
@@ -35,7 +38,7 @@ func OpenReference(ctx context.Context, path string) (*Reference, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Reference{f}, nil
+	return &Reference{file: f}, nil
 }
 
 // Begin opens a transaction: see projector.Store.

@@ -35,7 +35,10 @@ CREATE TABLE vocabulary (word TEXT PRIMARY KEY) WITHOUT ROWID;
 `}
 
 // Search keeps the documents and their words.
-type Search struct{ *file }
+type Search struct {
+	*file
+	projector.ByStream
+}
 
 var (
 	_ projector.Store[projector.SearchTx] = (*Search)(nil)
@@ -48,7 +51,7 @@ func OpenSearch(ctx context.Context, path string) (*Search, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Search{f}, nil
+	return &Search{file: f}, nil
 }
 
 // Begin opens a transaction: see projector.Store.

@@ -29,7 +29,10 @@ CREATE TABLE refs (hash INTEGER NOT NULL, stream INTEGER NOT NULL, seq INTEGER N
 `}
 
 // Timeline keeps the timeline.
-type Timeline struct{ *file }
+type Timeline struct {
+	*file
+	projector.ByStream
+}
 
 var (
 	_ projector.Store[projector.TimelineTx] = (*Timeline)(nil)
@@ -42,7 +45,7 @@ func OpenTimeline(ctx context.Context, path string) (*Timeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Timeline{f}, nil
+	return &Timeline{file: f}, nil
 }
 
 // Begin opens a transaction: see projector.Store.

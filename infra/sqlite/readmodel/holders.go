@@ -1,0 +1,107 @@
+package readmodel
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+
+	"carryon/domain"
+	"carryon/projector"
+)
+
+// Whose rows are there, for the audit, which looks for those of streams that the log does not know.
+
+var (
+	_ projector.Listing = (*Customers)(nil)
+	_ projector.Listing = (*Timeline)(nil)
+	_ projector.Listing = (*Denials)(nil)
+	_ projector.Listing = (*Search)(nil)
+	_ projector.Listing = (*Reference)(nil)
+	_ projector.Listing = (*Analytics)(nil)
+)
+
+// numberKind is that of names which stand for a number that rows have in a stream's place.
+const numberKind = "number"
+
+func numberName(n int64) domain.StreamID {
+	return domain.StreamID(numberKind + "/" + strconv.FormatInt(n, 10))
+}
+
+// numbered tells which number a name stands for.
+func numbered(name domain.StreamID) (n int64, is bool) {
+	text, is := strings.CutPrefix(string(name), numberKind+"/")
+	if !is {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	return n, err == nil
+}
+
+// holders asks for names.
+func (f *file) holders(ctx context.Context, text string) iter.Seq2[projector.Holder, error] {
+	var names []domain.StreamID
+	err := f.each(ctx, text, nil, func(r *sql.Rows) error {
+		var name domain.StreamID
+		err := r.Scan(&name)
+		names = append(names, name)
+		return err
+	})
+	return projector.Each(names, err)
+}
+
+// holdersBy are the streams, and the numbers in a table that no stream has.
+func (f *file) holdersBy(ctx context.Context, table string) iter.Seq2[projector.Holder, error] {
+	return f.holders(ctx, "SELECT stream FROM streams UNION ALL SELECT DISTINCT '"+numberKind+"/' || stream FROM "+table+" WHERE stream NOT IN (SELECT id FROM streams)")
+}
+
+// auditNumber says how many rows of a table no stream has.
+func (f *file) auditNumber(ctx context.Context, table string, number int64) ([]string, error) {
+	var n int64
+	if _, err := f.one(ctx, "SELECT count(*) FROM "+table+" WHERE stream = ?1 AND ?1 NOT IN (SELECT id FROM streams)", []any{number}, &n); err != nil || n == 0 {
+		return nil, err
+	}
+	return []string{fmt.Sprintf("%s%d rows of %s", projector.NotGiven, n, table)}, nil
+}
+
+// Holders are all that have a state, a device, a licence or an exception.
+func (s *Customers) Holders(ctx context.Context) iter.Seq2[projector.Holder, error] {
+	return s.holders(ctx, `SELECT stream FROM customers UNION ALL SELECT DISTINCT stream FROM devices
+		UNION ALL SELECT DISTINCT stream FROM licenses UNION ALL SELECT DISTINCT stream FROM exceptions`)
+}
+
+// Holders are all that have events.
+func (s *Timeline) Holders(ctx context.Context) iter.Seq2[projector.Holder, error] {
+	return s.holdersBy(ctx, "events")
+}
+
+// Holders are all that have refusals, or could have.
+func (s *Denials) Holders(ctx context.Context) iter.Seq2[projector.Holder, error] {
+	return s.holdersBy(ctx, "denials")
+}
+
+// Holders are all that have documents.
+func (s *Search) Holders(ctx context.Context) iter.Seq2[projector.Holder, error] {
+	return s.holdersBy(ctx, "documents")
+}
+
+// Holders are the titles and documents.
+func (s *Reference) Holders(ctx context.Context) iter.Seq2[projector.Holder, error] {
+	return s.holders(ctx, "SELECT DISTINCT '"+domain.KindTitle+"/' || title FROM withdrawals UNION ALL SELECT DISTINCT '"+domain.KindPolicy+"/' || policy FROM policies")
+}
+
+// Holders are customers with lives, titles that are withdrawn, and the numbers that facts have.
+func (s *Analytics) Holders(ctx context.Context) iter.Seq2[projector.Holder, error] {
+	return s.holders(ctx, "SELECT DISTINCT '"+domain.KindCustomer+"/' || customer FROM lives UNION ALL SELECT DISTINCT '"+domain.KindTitle+"/' || title FROM withdrawals"+
+		" UNION ALL SELECT DISTINCT '"+numberKind+"/' || customer FROM facts")
+}
+
+// HolderNames are a stream's name, and the number that its facts have.
+func (s *Analytics) HolderNames(stream domain.StreamID) []domain.StreamID {
+	if stream.Kind() != domain.KindCustomer {
+		return []domain.StreamID{stream}
+	}
+	return []domain.StreamID{stream, numberName(numberOf(stream.ID()))}
+}
