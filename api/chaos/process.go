@@ -108,7 +108,7 @@ func (p *Process) launch(offset time.Duration) (ready, ended <-chan struct{}, er
 	}
 	cmd := exec.Command(p.program, p.args...)
 	cmd.Env = slices.Concat(os.Environ(), p.env, []string{"CARRYON_TESTING=yes", "CARRYON_CLOCK_OFFSET=" + offset.String()})
-	cmd.Stderr = log
+	cmd.Stderr, cmd.SysProcAttr = log, endsWithUs()
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()

@@ -40,6 +40,8 @@ func (chaosCommand) Help() string {
 
 In the distributed profile (--profile distributed and its settings) there are several processes of each role, with proxies between each of them and the servers and the other processes; processes are hidden from each other, so that two own one shard; with --control the servers, too, are killed and paused. Keyspace, database, topic and prefix must be of its own: they are filled, and left as they are.
 
+Killed with -9 itself, it leaves nothing behind on Linux but servers that it had paused; elsewhere the processes that it started go on and are to be ended by hand.
+
 --data names a folder of its own, empty or with a run to --resume. What was found stays there: store, journal, and what each process said. Exit status: 0 nothing was found, 3 something was skipped, doubled, lost, never answered or answered differently, 1 it could not be done.`
 }
 
