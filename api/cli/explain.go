@@ -10,10 +10,11 @@ import (
 
 	"carryon/command"
 	"carryon/domain"
+	"carryon/query"
 )
 
 type explainCommand struct {
-	Customer   string    `help:"Whose books." required:"" placeholder:"ID"`
+	Customer   string    `help:"Whose books; not needed with --decision." placeholder:"ID"`
 	Title      string    `help:"The movie or episode." placeholder:"ID"`
 	Device     string    `help:"The device." placeholder:"ID"`
 	DeviceType string    `help:"Of a device that is not registered yet." placeholder:"ID"`
@@ -48,6 +49,7 @@ func (e explainCommand) check() error {
 			c.wrong(e.Title == "" && one.value != "", "%s does not go with %s", one.flag, given[0])
 		}
 	}
+	c.wrong(e.Customer == "" && e.Decision == "", "--customer is missing; wanted: whose books")
 	c.id("--customer", e.Customer)
 	c.id("--title", e.Title)
 	c.id("--device", e.Device)
@@ -86,7 +88,17 @@ func (e explainCommand) Run(r *run) error {
 }
 
 func (e explainCommand) recorded(r *run, system System) error {
-	found, err := system.Commands().Decision(r.ctx, e.Customer, e.Decision)
+	customer := e.Customer
+	if customer == "" { // whose it is, the timeline knows
+		told, err := system.Queries().Decision.Handle(r.ctx, query.Decision{
+			By: operator(), ID: e.Decision,
+		})
+		if err != nil {
+			return err
+		}
+		customer = told.Customer
+	}
+	found, err := system.Commands().Decision(r.ctx, customer, e.Decision)
 	if err != nil {
 		return err
 	}
