@@ -250,6 +250,9 @@ func (v *visit) showAct(status int, name string, a act, form actForm, p *web.Pro
 	if view.policy, err = v.general(); err != nil {
 		return err
 	}
+	if err := v.nameTitles(view.holdings); err != nil {
+		return err
+	}
 	if form.ScopeKind == domain.ScopeTitle && form.ScopeID != "" {
 		title, found, err := v.title(form.ScopeID)
 		if err != nil {
@@ -426,10 +429,10 @@ func (a *actView) grantException() error {
 	}
 	a.choices()
 	a.Effects = append(a.Effects, a.excepts(), "What is granted by it is counted as ever; each use is recorded.")
-	if open := slices.ContainsFunc(a.Exceptions, func(x query.ExceptionRow) bool {
-		return x.Status == domain.ExceptionStatusOpen && x.Code == a.Form.Code
-	}); open {
-		a.Notes = append(a.Notes, "The customer has an open exception for this limit already.")
+	for _, x := range a.Exceptions {
+		if x.Status == domain.ExceptionStatusOpen && x.Code == a.Form.Code && len(a.Notes) < 3 {
+			a.Notes = append(a.Notes, fmt.Sprintf("An exception from this limit is open already, for %s: %d of %d left.", a.Scope(x.Scope), x.UsesLeft, x.Uses))
+		}
 	}
 	return nil
 }

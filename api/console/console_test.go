@@ -238,6 +238,9 @@ func TestAnExceptionIsOfferedForWhatItsLimitIsAboutAndToldByName(t *testing.T) {
 	if done.status != http.StatusOK || !strings.Contains(done.text, `<td data-h="For">“The Mother”</td>`) || !strings.Contains(done.text, "2 times for “The Mother”") {
 		t.Errorf("status %d; the exception is not told by the title's name: %s", done.status, done.text)
 	}
+	if again := v.get(form + "?code=YEARLY_TITLE_LIMIT"); !strings.Contains(again.text, "is open already, for “The Mother”: 2 of 2 left") {
+		t.Error("an exception that is open already is not told")
+	}
 }
 
 func TestWhyATitleWasWithdrawnAndAPolicyPublishedIsTold(t *testing.T) {
@@ -358,6 +361,9 @@ func TestBadInputIsNamedAndNothingBreaks(t *testing.T) {
 		if got := v.get(path); got.status != status {
 			t.Errorf("%s: status %d, want %d: %.300s", path, got.status, status, got.text)
 		}
+	}
+	if got := v.get("/customers/nobody"); !strings.Contains(got.text, "Nothing has the id <code>nobody</code>") || !strings.Contains(got.text, `href="/search?q=nobody"`) {
+		t.Errorf("a customer whom nobody knows: %.600s", got.text)
 	}
 	if got := v.get("/find?q=two+words"); got.path != "/search?q=two+words" {
 		t.Errorf("words that are no id led to %s", got.path)

@@ -2,12 +2,15 @@ package console
 
 import (
 	"cmp"
+	"errors"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"carryon/api/web"
 	"carryon/domain"
 	"carryon/query"
 )
@@ -64,6 +67,9 @@ func (v *visit) customer() error {
 	customer := v.r.PathValue("customer")
 	q := v.r.URL.Query()
 	state, err := v.state(customer, q.Get("min_version"), time.Time{})
+	if p, ok := errors.AsType[*web.Problem](err); ok && p.Status == http.StatusNotFound {
+		return v.showAs(http.StatusNotFound, "find", frame{Title: "Nobody found", Section: "find", Home: true}, findView{Q: customer, Asked: true})
+	}
 	if err != nil {
 		return err
 	}

@@ -235,10 +235,10 @@ func (v *visit) export(path string, q url.Values) error {
 // exportLinks are a link for each format.
 func exportLinks(path string, q url.Values) []exportLink {
 	links := make([]exportLink, 0, 3)
-	for _, format := range []string{"csv", "ndjson", "parquet"} {
+	for _, name := range []string{"CSV", "NDJSON", "Parquet"} {
 		to := clone(q)
-		to.Set("format", format)
-		links = append(links, exportLink{strings.ToUpper(format), path + "?" + to.Encode()})
+		to.Set("format", strings.ToLower(name))
+		links = append(links, exportLink{name, path + "?" + to.Encode()})
 	}
 	return links
 }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"carryon/domain"
 	"carryon/query"
@@ -22,7 +24,7 @@ func functions(assets map[string]*asset) template.FuncMap {
 		"rule": ruleWords, "code": codeWords, "outcome": outcomeWords, "bytes": bytesWords, "join": strings.Join,
 		"words": func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 		"dict":  dict, "list": func(items ...any) []any { return items }, "short": short, "event": eventWords, "kind": kindWords, "limitedBy": limitedByWords,
-		"field": formField,
+		"field": formField, "capital": capital,
 		"deref": func(n *int64) int64 { return *n }, "add": func(a, b int) int { return a + b }, "percent": percent,
 	}
 }
@@ -50,6 +52,15 @@ func formField(name string) string {
 		return name
 	}
 	return strings.ToUpper(name[:1]) + name[1:]
+}
+
+// capital begins a sentence.
+func capital(s string) string {
+	if s == "" {
+		return s
+	}
+	first, n := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(first)) + s[n:]
 }
 
 // dict makes a map for a part of a page.
