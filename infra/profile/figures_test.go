@@ -695,19 +695,22 @@ func reached(statuses []projector.ShardStatus, heads map[int]domain.Head) bool {
 func countEvents(b *testing.B, s *System) int64 {
 	b.Helper()
 	var n int64
-	for from := uint64(1); ; {
-		entries, err := s.log.Read(b.Context(), 1, from, 4<<20)
-		if err != nil {
-			b.Fatal(err)
+	for shard := range s.layout.customerShards {
+		for from := uint64(1); ; {
+			entries, err := s.log.Read(b.Context(), shard+1, from, 4<<20)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if len(entries) == 0 {
+				break
+			}
+			for i := range entries {
+				n += int64(len(entries[i].Events))
+			}
+			from = entries[len(entries)-1].Index + 1
 		}
-		if len(entries) == 0 {
-			return n
-		}
-		for i := range entries {
-			n += int64(len(entries[i].Events))
-		}
-		from = entries[len(entries)-1].Index + 1
 	}
+	return n
 }
 
 func watchHeap() (peak *atomic.Uint64, stop func()) {
