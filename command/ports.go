@@ -100,13 +100,18 @@ type Catalogues interface {
 type Vault interface {
 	// Seal encrypts words under the customer's key, which is made, durably, when there is none. Empty words stay empty.
 	Seal(ctx context.Context, customer, words string) (domain.Sealed, error)
-	// Open decrypts. It returns ErrErased when the customer's key was erased.
-	Open(ctx context.Context, customer string, sealed domain.Sealed) (string, error)
+	// Opener takes the customer's key once, for the words of one answer. It, or what it returns, returns ErrErased when
+	// the key was erased: by this process, if that was before the words are opened; by another, if it was before Opener.
+	Opener(ctx context.Context, customer string) (Opener, error)
 	// Digest is a keyed hash of words under the customer's key, so that a request hash gives nothing away.
 	Digest(ctx context.Context, customer, words string) (string, error)
 	// Erase destroys the customer's key for good: every sealed word of the customer becomes unreadable, everywhere.
 	Erase(ctx context.Context, customer string) error
 }
+
+// Opener decrypts words of one customer. It is for one answer and one goroutine: whoever keeps it longer does not learn
+// of an erasure by another process.
+type Opener func(ctx context.Context, sealed domain.Sealed) (string, error)
 
 // Signer signs licences with Ed25519.
 type Signer interface {

@@ -361,7 +361,11 @@ func (v *vault) Seal(_ context.Context, customer, words string) (domain.Sealed, 
 	return domain.Sealed(base64.StdEncoding.EncodeToString(v.box(customer).Seal(nonce, nonce, []byte(words), nil))), nil
 }
 
-func (v *vault) Open(_ context.Context, customer string, sealed domain.Sealed) (string, error) {
+func (v *vault) Opener(_ context.Context, customer string) (command.Opener, error) {
+	return func(_ context.Context, sealed domain.Sealed) (string, error) { return v.open(customer, sealed) }, nil
+}
+
+func (v *vault) open(customer string, sealed domain.Sealed) (string, error) {
 	raw, err := base64.StdEncoding.DecodeString(string(sealed))
 	if err != nil || len(raw) < 12 {
 		return "", fmt.Errorf("not a sealed word of %d bytes: %w", len(raw), errors.Join(err, command.ErrErased))

@@ -47,9 +47,13 @@ type Pseudonyms interface {
 
 // Words opens personal words at the moment of reading.
 type Words interface {
-	// Open decrypts; an error that wraps ErrErased says that the customer's key is gone.
-	Open(ctx context.Context, customer string, sealed domain.Sealed) (string, error)
+	// Opener takes the customer's key once, for the words of one answer; an error that wraps ErrErased, from it or from
+	// what it returns, says that the key is gone.
+	Opener(ctx context.Context, customer string) (WordsOpener, error)
 }
+
+// WordsOpener decrypts words of one customer, for one answer.
+type WordsOpener func(ctx context.Context, sealed domain.Sealed) (string, error)
 
 // Clock tells the time.
 type Clock func() time.Time

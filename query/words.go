@@ -13,7 +13,8 @@ import (
 type opener struct {
 	words    Words
 	customer string
-	veiled   bool // for one who sees names only
+	key      WordsOpener // nil: not taken yet
+	veiled   bool        // for one who sees names only
 	erased   bool
 	away     bool // what opens the words could not be reached: it is not tried again for this answer
 }
@@ -49,9 +50,7 @@ func (o *opener) open(ctx context.Context, sealed domain.Sealed) (words string, 
 	if o.away {
 		return wordsAway, false, nil
 	}
-	within, cancel := context.WithTimeout(ctx, wordPatience)
-	defer cancel()
-	words, err = o.words.Open(within, o.customer, sealed)
+	words, err = o.opened(ctx, sealed)
 	if errors.Is(err, ErrUnavailable) {
 		o.away = true
 		return wordsAway, false, nil
@@ -64,4 +63,16 @@ func (o *opener) open(ctx context.Context, sealed domain.Sealed) (words string, 
 		return "", false, fmt.Errorf("open personal words of customer %s: %w", o.customer, err)
 	}
 	return words, false, nil
+}
+
+// opened takes the key with the first word: most answers have none.
+func (o *opener) opened(ctx context.Context, sealed domain.Sealed) (words string, err error) {
+	within, cancel := context.WithTimeout(ctx, wordPatience)
+	defer cancel()
+	if o.key == nil {
+		if o.key, err = o.words.Opener(within, o.customer); err != nil {
+			return "", err
+		}
+	}
+	return o.key(within, sealed)
 }

@@ -352,11 +352,13 @@ func (a *accessLog) Accesses(_ context.Context, customer string, before int64, l
 // wordBook opens words that were never closed, unless they were erased.
 type wordBook struct{ erased bool }
 
-func (w *wordBook) Open(_ context.Context, customer string, sealed domain.Sealed) (string, error) {
+func (w *wordBook) Opener(_ context.Context, customer string) (query.WordsOpener, error) {
 	if w.erased {
-		return "", fmt.Errorf("the key of %s: %w", customer, query.ErrErased)
+		return nil, fmt.Errorf("the key of %s: %w", customer, query.ErrErased)
 	}
-	return "opened " + string(sealed) + " of " + customer, nil
+	return func(_ context.Context, sealed domain.Sealed) (string, error) {
+		return "opened " + string(sealed) + " of " + customer, nil
+	}, nil
 }
 
 // catalogueBefore is one that was in force once: it holds what today's does, under another version.

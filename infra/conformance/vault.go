@@ -27,6 +27,7 @@ func Vault(t *testing.T, factory VaultFactory) {
 		{"no words are sealed as none", vaultNothing},
 		{"the same words of the same customer have the same digest, in every process", vaultDigests},
 		{"an erased customer stays erased, for every process", vaultErases},
+		{"what was taken to open words with opens none once this process has erased the key", vaultErasesWhileOpening},
 		{"many first uses by several processes make one key", vaultFirstUses},
 		{"of sealing and erasing at once, what was sealed after the erasure does not exist", vaultErasesBesideSealing},
 		{"a call ends with its context", vaultContext},
@@ -48,9 +49,18 @@ func sealed(t *testing.T, v command.Vault, customer, words string) domain.Sealed
 	return s
 }
 
+func opened(t *testing.T, v command.Vault, customer string, s domain.Sealed) (string, error) {
+	t.Helper()
+	open, err := v.Opener(t.Context(), customer)
+	if err != nil {
+		return "", err
+	}
+	return open(t.Context(), s)
+}
+
 func opens(t *testing.T, v command.Vault, customer string, s domain.Sealed, want string) {
 	t.Helper()
-	if words, err := v.Open(t.Context(), customer, s); err != nil || words != want {
+	if words, err := opened(t, v, customer, s); err != nil || words != want {
 		t.Fatalf("opening for %s: %q, %v; want %q", customer, words, err, want)
 	}
 }
@@ -67,7 +77,7 @@ func vaultSeals(t *testing.T, connect func(*testing.T) command.Vault) {
 	}
 	sealed(t, here, "c-2", "x")
 	for customer, s := range map[string]domain.Sealed{"c-2": s, "c-3": s, "c-1": s[:len(s)-4] + "AAAA"} {
-		if words, err := there.Open(t.Context(), customer, s); err == nil {
+		if words, err := opened(t, there, customer, s); err == nil {
 			t.Errorf("customer %s opens %q", customer, words)
 		}
 	}
@@ -78,6 +88,7 @@ func vaultNothing(t *testing.T, connect func(*testing.T) command.Vault) {
 	if s := sealed(t, v, "c-1", ""); s != "" {
 		t.Errorf("sealed as %q", s)
 	}
+	sealed(t, v, "c-1", "words")
 	opens(t, v, "c-1", "", "")
 	if digest, err := v.Digest(t.Context(), "c-1", ""); digest != "" || err != nil {
 		t.Errorf("digest %q, %v", digest, err)
@@ -113,7 +124,7 @@ func vaultErases(t *testing.T, connect func(*testing.T) command.Vault) {
 		}
 	}
 	for name, v := range map[string]command.Vault{"the process that erased": here, "another process": there, "a new process": connect(t)} {
-		_, openErr := v.Open(t.Context(), "c-1", s)
+		_, openErr := opened(t, v, "c-1", s)
 		_, sealErr := v.Seal(t.Context(), "c-1", "new words")
 		_, digestErr := v.Digest(t.Context(), "c-1", "words")
 		_, neverErr := v.Seal(t.Context(), "never-seen", "words")
@@ -123,6 +134,33 @@ func vaultErases(t *testing.T, connect func(*testing.T) command.Vault) {
 			}
 		}
 		opens(t, v, "c-2", kept, "kept")
+	}
+}
+
+func vaultErasesWhileOpening(t *testing.T, connect func(*testing.T) command.Vault) {
+	v := connect(t)
+	words := map[string]domain.Sealed{"c-1": sealed(t, v, "c-1", "words"), "c-2": sealed(t, v, "c-2", "words")}
+	openers := map[string]command.Opener{}
+	for customer, s := range words {
+		open, err := v.Opener(t.Context(), customer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text, err := open(t.Context(), s); err != nil || text != "words" {
+			t.Fatalf("opening for %s: %q, %v", customer, text, err)
+		}
+		openers[customer] = open
+	}
+	if err := v.Erase(t.Context(), "c-1"); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if text, err := openers["c-1"](t.Context(), words["c-1"]); !errors.Is(err, command.ErrErased) {
+			t.Errorf("after the erasure: %q, %v, want ErrErased", text, err)
+		}
+		if text, err := openers["c-2"](t.Context(), words["c-2"]); err != nil || text != "words" {
+			t.Errorf("another customer's: %q, %v", text, err)
+		}
 	}
 }
 

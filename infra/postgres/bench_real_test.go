@@ -339,6 +339,6 @@ func explain(b *testing.B, db *DB, ask func(context.Context) error) {
 // plainWords opens words that were never closed.
 type plainWords struct{}
 
-func (plainWords) Open(_ context.Context, _ string, sealed domain.Sealed) (string, error) {
-	return string(sealed), nil
+func (plainWords) Opener(context.Context, string) (query.WordsOpener, error) {
+	return func(_ context.Context, sealed domain.Sealed) (string, error) { return string(sealed), nil }, nil
 }

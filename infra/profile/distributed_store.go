@@ -52,12 +52,12 @@ func (l laterVault) Seal(ctx context.Context, customer, words string) (domain.Se
 	return k.keys.Seal(ctx, customer, words)
 }
 
-func (l laterVault) Open(ctx context.Context, customer string, sealed domain.Sealed) (string, error) {
+func (l laterVault) Opener(ctx context.Context, customer string) (command.Opener, error) {
 	k, err := l.get()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	return k.keys.Open(ctx, customer, sealed)
+	return k.keys.Opener(ctx, customer)
 }
 
 func (l laterVault) Digest(ctx context.Context, customer, words string) (string, error) {

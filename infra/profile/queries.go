@@ -63,16 +63,27 @@ func (s *System) openLive() error {
 // words opens personal words, in the query side's terms.
 type words struct{ vault command.Vault }
 
-// Open decrypts.
-func (w words) Open(ctx context.Context, customer string, sealed domain.Sealed) (string, error) {
-	text, err := w.vault.Open(ctx, customer, sealed)
+// Opener takes a customer's key.
+func (w words) Opener(ctx context.Context, customer string) (query.WordsOpener, error) {
+	open, err := w.vault.Opener(ctx, customer)
+	if err != nil {
+		return nil, notOpened(err)
+	}
+	return func(ctx context.Context, sealed domain.Sealed) (string, error) {
+		text, err := open(ctx, sealed)
+		return text, notOpened(err)
+	}, nil
+}
+
+// notOpened says in the query side's terms why not.
+func notOpened(err error) error {
 	switch {
 	case errors.Is(err, command.ErrErased):
-		return "", fmt.Errorf("%w: %w", query.ErrErased, err)
+		return fmt.Errorf("%w: %w", query.ErrErased, err)
 	case errors.Is(err, command.ErrUnavailable):
-		return "", fmt.Errorf("%w: %w", query.ErrUnavailable, err)
+		return fmt.Errorf("%w: %w", query.ErrUnavailable, err)
 	}
-	return text, err
+	return err
 }
 
 // Audit compares log, histories and read models.

@@ -21,6 +21,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"carryon/command"
 	"carryon/domain"
@@ -29,9 +30,10 @@ import (
 
 // Vault is the customers' keys.
 type Vault struct {
-	store store
-	cache *cache
-	maker maker
+	store  store
+	cache  *cache
+	maker  maker
+	erased atomic.Int64 // keys that this process has erased
 }
 
 var _ command.Vault = (*Vault)(nil)
@@ -77,20 +79,36 @@ func (v *Vault) Seal(ctx context.Context, customer, words string) (domain.Sealed
 	return k.seal(customer, words), nil
 }
 
-// Open implements command.Vault.
-func (v *Vault) Open(ctx context.Context, customer string, sealed domain.Sealed) (string, error) {
-	if sealed == "" {
-		return "", nil
+// Opener implements command.Vault. Whether any process has erased a key is asked of the store once, and not for each word
+// of a page; whether this one has is looked at for each.
+func (v *Vault) Opener(ctx context.Context, customer string) (command.Opener, error) {
+	var erased int64
+	var key *customerKey
+	take := func(ctx context.Context) (err error) {
+		erased = v.erased.Load() // before the key: an erasure meanwhile is seen with the next word
+		if key, err = v.key(ctx, customer, noKey); err != nil {
+			return fmt.Errorf("opening words of customer %s: %w", customer, err)
+		}
+		return nil
 	}
-	k, err := v.key(ctx, customer, noKey)
-	if err != nil {
-		return "", fmt.Errorf("opening words of customer %s: %w", customer, err)
+	if err := take(ctx); err != nil {
+		return nil, err
 	}
-	words, err := k.open(customer, sealed)
-	if err != nil {
-		return "", fmt.Errorf("opening words of customer %s: %w", customer, err)
-	}
-	return words, nil
+	return func(ctx context.Context, sealed domain.Sealed) (string, error) {
+		if sealed == "" {
+			return "", nil
+		}
+		if key == nil || v.erased.Load() != erased {
+			if err := take(ctx); err != nil {
+				return "", err
+			}
+		}
+		words, err := key.open(customer, sealed)
+		if err != nil {
+			return "", fmt.Errorf("opening words of customer %s: %w", customer, err)
+		}
+		return words, nil
+	}, nil
 }
 
 // Digest implements command.Vault. The digest of no words is empty. For an erased customer it returns command.ErrErased.
@@ -109,6 +127,7 @@ func (v *Vault) Digest(ctx context.Context, customer, words string) (string, err
 func (v *Vault) Erase(ctx context.Context, customer string) error {
 	err := v.store.erase(ctx, customer)
 	v.cache.forget(customer)
+	v.erased.Add(1)
 	if err != nil {
 		return fmt.Errorf("erasing the key of customer %s: %w", customer, err)
 	}

@@ -204,8 +204,8 @@ func BenchmarkQuery(b *testing.B) {
 // plainWords opens words that were never closed.
 type plainWords struct{}
 
-func (plainWords) Open(_ context.Context, _ string, sealed domain.Sealed) (string, error) {
-	return string(sealed), nil
+func (plainWords) Opener(context.Context, string) (query.WordsOpener, error) {
+	return func(_ context.Context, sealed domain.Sealed) (string, error) { return string(sealed), nil }, nil
 }
 
 func filledForBench[T projector.Tx, S benchStore[T]](b *testing.B, entries []domain.Entry, p projector.Projection[T], open func(context.Context, string) (S, error)) S {
