@@ -85,7 +85,7 @@ func BenchmarkFigureServersQueries(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer pool.Close()
-	if _, err := pool.Exec(b.Context(), "VACUUM (ANALYZE)"); err != nil { // as it is when the server has had time to
+	if _, err := pool.Exec(b.Context(), "VACUUM (ANALYSE)"); err != nil { // as it is when the server has had time to
 		b.Fatal(err)
 	}
 	s := openQuerier(b, flags)
@@ -132,9 +132,9 @@ func bareServersRead(b *testing.B, s *System, flags map[string]string, pool *pgx
 	}
 	d := s.outside.(*distributed)
 	const generation = 1 // nothing was built anew
-	customers, timeline, analytics := pgx.Identifier{d.postgres.Customers(generation, s.keys.Pseudonyms()).Generations().Schema(generation)}.Sanitize(),
-		pgx.Identifier{d.postgres.Timeline(generation).Generations().Schema(generation)}.Sanitize(),
-		pgx.Identifier{d.postgres.Analytics(generation).Generations().Schema(generation)}.Sanitize()
+	customers := `"` + d.postgres.Customers(generation, s.keys.Pseudonyms()).Generations().Schema(generation) + `"`
+	timeline := `"` + d.postgres.Timeline(generation).Generations().Schema(generation) + `"`
+	analytics := `"` + d.postgres.Analytics(generation).Generations().Schema(generation) + `"`
 	index := d.elastic.Generations().Index(generation)
 	questions := map[string]func(ctx context.Context, about string) error{
 		"customer": func(ctx context.Context, customer string) error {
