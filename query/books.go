@@ -167,18 +167,18 @@ func timelineEvents(ctx context.Context, model TimelineModel, customer string) i
 	return func(yield func(*domain.Event, error) bool) {
 		page := TimelinePage{Customer: customer, Oldest: true, Limit: 500}
 		for {
-			events, err := model.TimelinePage(ctx, page)
+			rows, err := model.TimelinePage(ctx, page)
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			for _, e := range events {
+			for _, e := range rows.Events {
 				if !yield(e, nil) {
 					return
 				}
 				page.AfterSeq = e.Seq
 			}
-			if len(events) < page.Limit {
+			if len(rows.Events) < page.Limit {
 				return
 			}
 		}

@@ -63,12 +63,18 @@ type TimelineEvent struct {
 type TimelineModel interface {
 	Versioned
 	// TimelinePage returns events of one customer in the order asked for.
-	TimelinePage(ctx context.Context, q TimelinePage) ([]*domain.Event, error)
+	TimelinePage(ctx context.Context, q TimelinePage) (TimelineRows, error)
 	// EventsByRef returns candidates for an id of a decision, command or request, oldest first, at most limit: the
 	// caller compares, because two ids may share a hash.
 	EventsByRef(ctx context.Context, id string, limit int) ([]*domain.Event, error)
 	// EventsAfter returns events of all customers, in order of stream and seq, behind those of a place.
 	EventsAfter(ctx context.Context, q ExportAsked) ([]*domain.Event, error)
+}
+
+// TimelineRows are a page of a timeline, and how far the model is with the customer: the page shows at least that.
+type TimelineRows struct {
+	Events  []*domain.Event
+	Version projector.StreamVersion
 }
 
 // TimelinePage is what a page of a timeline is asked for with.
@@ -154,12 +160,8 @@ func (h TimelineHandler) events(ctx context.Context, q Timeline, page TimelinePa
 	if err := h.p.wait(ctx, q.Consistency, "timeline", model, stream); err != nil {
 		return nil, Made{}, err
 	}
-	version, err := model.StreamVersion(ctx, stream) // before the page, so that the answer shows at least this version
-	if err != nil {
-		return nil, Made{}, err
-	}
-	events, err := model.TimelinePage(ctx, page)
-	return events, madeFrom(version.Version, version.Position, Projected), err
+	rows, err := model.TimelinePage(ctx, page)
+	return rows.Events, madeFrom(rows.Version.Version, rows.Version.Position, Projected), err
 }
 
 // fromBooks reads the customer's whole history: the authoritative way is there for reading one's own write, not for

@@ -122,17 +122,69 @@ func (s *store) failed(err error) error {
 	return fmt.Errorf("read model %s: %w", s.model, readError(err))
 }
 
-// each runs a query and hands every row to scan. A connection that turns out to be dead before anything was sent on it
-// is replaced once.
+// each runs a query and hands every row to scan.
 func (s *store) each(ctx context.Context, text string, args []any, scan func(pgx.Rows) error) error {
+	return s.ask(ctx, func() error { return s.tryEach(ctx, text, args, scan) })
+}
+
+// ask asks. A connection that turns out to be dead before anything was sent on it is replaced once.
+func (s *store) ask(ctx context.Context, try func() error) error {
 	if err := s.Prepare(ctx); err != nil {
 		return err
 	}
-	err := s.tryEach(ctx, text, args, scan)
+	err := try()
 	if err != nil && pgconn.SafeToRetry(err) && ctx.Err() == nil {
-		err = s.tryEach(ctx, text, args, scan)
+		err = try()
 	}
 	return s.failed(err)
+}
+
+// lookup is a query, and what becomes of its rows.
+type lookup struct {
+	text string
+	args []any
+	scan func(pgx.Rows) error
+}
+
+// together runs queries one after the other, in one journey to the server. Each sees what those before it saw, or more.
+func (s *store) together(ctx context.Context, lookups ...lookup) error {
+	return s.ask(ctx, func() error { return s.tryTogether(ctx, lookups) })
+}
+
+func (s *store) tryTogether(ctx context.Context, lookups []lookup) (err error) {
+	batch := &pgx.Batch{}
+	for _, l := range lookups {
+		if s.db.config.asked != nil {
+			s.db.config.asked(s.in(l.text), l.args)
+		}
+		batch.Queue(s.in(l.text), l.args...)
+	}
+	results := s.db.read.SendBatch(ctx, batch)
+	defer func() {
+		if closed := results.Close(); err == nil {
+			err = closed
+		}
+	}()
+	for _, l := range lookups {
+		rows, err := results.Query()
+		if err == nil {
+			err = scanAll(rows, l.scan)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func scanAll(rows pgx.Rows, scan func(pgx.Rows) error) error {
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
 }
 
 func (s *store) tryEach(ctx context.Context, text string, args []any, scan func(pgx.Rows) error) error {
@@ -143,13 +195,7 @@ func (s *store) tryEach(ctx context.Context, text string, args []any, scan func(
 	if err != nil {
 		return err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
+	return scanAll(rows, scan)
 }
 
 // one runs a query for at most one row, and tells whether there was one.

@@ -3,6 +3,8 @@ package postgres
 import (
 	"context"
 
+	"github.com/jackc/pgx/v5"
+
 	"carryon/domain"
 	"carryon/projector"
 )
@@ -41,7 +43,14 @@ func lastOfEach[R any, K comparable](rows []R, key func(*R) K) []R {
 // streamVersion asks a table that has a row per stream how far the model is with one.
 func (s *store) streamVersion(ctx context.Context, table string, stream domain.StreamID) (projector.StreamVersion, error) {
 	v := projector.StreamVersion{Stream: stream}
-	_, err := s.one(ctx, "SELECT version, shard, entry, place FROM @."+table+" WHERE stream = $1", []any{string(stream)},
-		&v.Version, &v.Position.Shard, &v.Position.Index, &v.Position.Place)
+	l := versionOf(table, &v)
+	err := s.each(ctx, l.text, l.args, l.scan)
 	return v, err
+}
+
+// versionOf looks up how far the model is with a stream, into v.
+func versionOf(table string, v *projector.StreamVersion) lookup {
+	return lookup{"SELECT version, shard, entry, place FROM @." + table + " WHERE stream = $1", []any{string(v.Stream)}, func(r pgx.Rows) error {
+		return r.Scan(&v.Version, &v.Position.Shard, &v.Position.Index, &v.Position.Place)
+	}}
 }

@@ -134,9 +134,11 @@ func (s *Timeline) events(ctx context.Context, text string, args ...any) ([]*dom
 }
 
 // TimelinePage returns events of one customer in the order asked for: see query.TimelineModel.
-func (s *Timeline) TimelinePage(ctx context.Context, q query.TimelinePage) ([]*domain.Event, error) {
+func (s *Timeline) TimelinePage(ctx context.Context, q query.TimelinePage) (query.TimelineRows, error) {
+	stream := domain.CustomerStream(q.Customer)
+	rows := query.TimelineRows{Version: projector.StreamVersion{Stream: stream}}
 	var w where
-	w.compare("stream", "=", string(domain.CustomerStream(q.Customer)))
+	w.compare("stream", "=", string(stream))
 	w.in("type", q.Type)
 	w.equal("device", q.DeviceID)
 	w.equal("title", q.TitleID)
@@ -144,7 +146,15 @@ func (s *Timeline) TimelinePage(ctx context.Context, q query.TimelinePage) ([]*d
 	w.equal("actor", q.Actor)
 	w.between("recorded_at", q.From, q.To)
 	order := w.after(q.AfterSeq, q.Oldest)
-	return s.events(ctx, "SELECT "+eventColumns+" FROM @.events WHERE "+w.text()+" ORDER BY stream "+order+", seq "+order+" LIMIT "+w.arg(q.Limit), w.args...)
+	text := "SELECT " + eventColumns + " FROM @.events WHERE " + w.text() + " ORDER BY stream " + order + ", seq " + order + " LIMIT " + w.arg(q.Limit)
+	err := s.together(ctx, // the version before the page, so that the page shows at least that
+		versionOf("streams", &rows.Version),
+		lookup{text, w.args, func(r pgx.Rows) error {
+			e, err := scanEvent(r)
+			rows.Events = append(rows.Events, e)
+			return err
+		}})
+	return rows, err
 }
 
 // EventsByRef returns the events whose decision, command or request has the id, oldest first, at most limit.

@@ -90,8 +90,8 @@ func (s servedTimeline) StreamVersion(ctx context.Context, stream domain.StreamI
 	return ask(s.Model, func(m timelineModel) (projector.StreamVersion, error) { return m.StreamVersion(ctx, stream) })
 }
 
-func (s servedTimeline) TimelinePage(ctx context.Context, q query.TimelinePage) ([]*domain.Event, error) {
-	return ask(s.Model, func(m timelineModel) ([]*domain.Event, error) { return m.TimelinePage(ctx, q) })
+func (s servedTimeline) TimelinePage(ctx context.Context, q query.TimelinePage) (query.TimelineRows, error) {
+	return ask(s.Model, func(m timelineModel) (query.TimelineRows, error) { return m.TimelinePage(ctx, q) })
 }
 
 func (s servedTimeline) EventsByRef(ctx context.Context, id string, limit int) ([]*domain.Event, error) {

@@ -176,7 +176,11 @@ func scanEvent(r *sql.Rows, more ...any) (*domain.Event, error) {
 }
 
 // TimelinePage returns events of one customer in the order asked for: see query.TimelineModel.
-func (s *Timeline) TimelinePage(ctx context.Context, q query.TimelinePage) ([]*domain.Event, error) {
+func (s *Timeline) TimelinePage(ctx context.Context, q query.TimelinePage) (rows query.TimelineRows, err error) {
+	// Before the page, so that the page shows at least this.
+	if rows.Version, err = s.StreamVersion(ctx, domain.CustomerStream(q.Customer)); err != nil {
+		return rows, err
+	}
 	var w where
 	w.add("e.stream = (SELECT id FROM streams WHERE stream = ?)", domain.CustomerStream(q.Customer))
 	w.in("e.type", q.Type)
@@ -188,13 +192,12 @@ func (s *Timeline) TimelinePage(ctx context.Context, q query.TimelinePage) ([]*d
 	order := w.after("e.seq", q.AfterSeq, q.Oldest)
 	text := "SELECT " + timelineColumns + " FROM (SELECT * FROM events e WHERE " + w.text() + " ORDER BY e.stream " + order + ", e.seq " + order + " LIMIT ?) e" +
 		" JOIN streams s ON s.id = e.stream JOIN bodies b ON b.id = e.body ORDER BY e.seq " + order
-	var events []*domain.Event
-	err := s.each(ctx, text, append(w.args, q.Limit), func(r *sql.Rows) error {
+	err = s.each(ctx, text, append(w.args, q.Limit), func(r *sql.Rows) error {
 		e, err := scanEvent(r)
-		events = append(events, e)
+		rows.Events = append(rows.Events, e)
 		return err
 	})
-	return events, err
+	return rows, err
 }
 
 // EventsByRef returns the events whose decision, command or request has the id, oldest first, at most limit.
