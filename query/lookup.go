@@ -119,12 +119,12 @@ const commandLooked = 64
 // telling is the event of a command that tells what came of it: the one with the decision, else the first that is more
 // than a licence that had ended.
 func (h LookupHandler) telling(ctx context.Context, first *domain.Event, about projector.About) (*domain.Event, projector.About, error) {
-	next, err := h.p.Timeline.TimelinePage(ctx, TimelinePage{Customer: first.Stream.ID(), Oldest: true, AfterSeq: first.Seq, Limit: commandLooked})
+	rows, err := h.p.Timeline.TimelinePage(ctx, TimelinePage{Customer: first.Stream.ID(), Oldest: true, AfterSeq: first.Seq, Limit: commandLooked})
 	if err != nil {
 		return nil, about, err
 	}
 	best, bestAbout := first, about
-	for _, e := range next {
+	for _, e := range rows.Events {
 		if e.CommandID != first.CommandID {
 			break
 		}
