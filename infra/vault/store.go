@@ -39,7 +39,7 @@ func OpenIn(ctx context.Context, k Keys, cfg Config) (*Vault, error) {
 	if cfg.CacheKeys == 0 {
 		cfg.CacheKeys = defaultCacheKeys
 	}
-	return newVault(elsewhere{k}, master, cfg.CacheKeys), nil
+	return newVault(newElsewhere(k), master, cfg.CacheKeys), nil
 }
 
 func masterFor(ctx context.Context, k Keys, cfg Config) (keys.Secret, error) {
@@ -64,7 +64,12 @@ func masterFor(ctx context.Context, k Keys, cfg Config) (keys.Secret, error) {
 }
 
 // elsewhere is such a store, seen from here.
-type elsewhere struct{ keys Keys }
+type elsewhere struct {
+	keys    Keys
+	counter *counter
+}
+
+func newElsewhere(k Keys) elsewhere { return elsewhere{k, &counter{count: k.Erasures}} }
 
 func (e elsewhere) load(ctx context.Context, customer string) ([]byte, error) {
 	return e.keys.Load(ctx, customer)
@@ -77,5 +82,10 @@ func (e elsewhere) create(ctx context.Context, wrapped map[string][]byte) (map[s
 func (e elsewhere) erase(ctx context.Context, customer string) error {
 	return e.keys.Erase(ctx, customer)
 }
-func (e elsewhere) erasures(ctx context.Context) (int64, error) { return e.keys.Erasures(ctx) }
-func (e elsewhere) close() error                                { return e.keys.Close() }
+
+func (e elsewhere) erasures(ctx context.Context) (int64, error) { return e.counter.erasures(ctx) }
+
+func (e elsewhere) close() error {
+	e.counter.close()
+	return e.keys.Close()
+}
