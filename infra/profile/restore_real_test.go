@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -26,25 +27,69 @@ import (
 // is put back, and now the read models are ahead of their log. The audit names each, a repair touches none of them, a
 // rebuild mends them, and life goes on again.
 func TestAnEventStoreThatIsSetBackByASnapshotIsFoundAndTheReadModelsAreRebuilt(t *testing.T) {
-	run := filepath.Join(os.TempDir(), "carryon-restore-"+strconv.Itoa(os.Getpid()))
-	const net = "127.0.10"
-	node := func(args ...string) {
-		t.Helper()
-		cmd := exec.Command("../../scripts/stack/cassandra/cassandra", args...)
-		cmd.Env = append(os.Environ(), "STACK_RUN="+run, "CASSANDRA_NET="+net, "CASSANDRA_JMX=7499", "CASSANDRA_SYNC=group")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("cassandra %v: %v\n%s", args, err, out)
-		}
+	setBackBySnapshots(t, 1, "127.0.10", 7499)
+}
+
+// ring is what the test runs Cassandra as: nodes of its own.
+type ring struct {
+	t   *testing.T
+	run string
+	env []string
+	all []int // nodes
+}
+
+func startRing(t *testing.T, nodes int, net string, jmx int) *ring {
+	t.Helper()
+	r := &ring{t: t, run: filepath.Join(os.TempDir(), fmt.Sprintf("carryon-restore-%d-%d", nodes, os.Getpid()))}
+	r.env = append(os.Environ(), "STACK_RUN="+r.run, "CASSANDRA_NET="+net, "CASSANDRA_JMX="+strconv.Itoa(jmx), "CASSANDRA_SYNC=group")
+	for node := range nodes {
+		r.all = append(r.all, node+1)
 	}
 	t.Cleanup(func() {
-		node("wipe")
-		if err := os.RemoveAll(run); err != nil {
+		r.script(0, "wipe")
+		if err := os.RemoveAll(r.run); err != nil {
 			t.Error(err)
 		}
 	})
-	node("up", "1")
+	r.script(0, "up", strconv.Itoa(nodes))
+	return r
+}
+
+// script does something to all nodes, or has nodetool ask one.
+func (r *ring) script(node int, args ...string) {
+	r.t.Helper()
+	cmd := exec.Command("../../scripts/stack/cassandra/cassandra", args...)
+	cmd.Env = r.env
+	if node > 0 {
+		cmd.Env = append(slices.Clone(r.env), "CASSANDRA_NODE="+strconv.Itoa(node))
+	}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		r.t.Fatalf("cassandra %v on node %d: %v\n%s", args, node, err, out)
+	}
+}
+
+// copyAway puts a snapshot of a node's tables into a folder, one for each table.
+func (r *ring) copyAway(node int, keyspace, snapshot, to string, tables []string) {
+	r.t.Helper()
+	for _, table := range tables {
+		pattern := filepath.Join(r.run, "cassandra", strconv.Itoa(len(r.all)), fmt.Sprint("node", node), "data", "data", keyspace, table+"-*", "snapshots", snapshot)
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) != 1 {
+			r.t.Fatalf("the snapshot of %s is %v: %v", table, found, err)
+		}
+		if err := os.CopyFS(filepath.Join(to, table), os.DirFS(found[0])); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// setBackBySnapshots asks the nodes one after the other for their snapshots, and life goes on after the first: so with
+// several of them that copy is older than the others.
+func setBackBySnapshots(t *testing.T, nodes int, net string, jmx int) {
+	t.Helper()
+	r := startRing(t, nodes, net, jmx)
 	t.Setenv("CARRYON_TEST_CASSANDRA", net+".1:9042")
-	flags := Provision(t, 1)
+	flags := Provision(t, nodes)
 	flags["data"] = t.TempDir()
 	keyspace := flags["cassandra-keyspace"]
 	c, err := config.Load(config.Sources{Flags: flags})
@@ -74,23 +119,31 @@ func TestAnEventStoreThatIsSetBackByASnapshotIsFoundAndTheReadModelsAreRebuilt(t
 		}
 	}
 	opened(cli.OpenOptions{}, live("a-", &before))
-	node("nodetool", "snapshot", "-t", "before", keyspace)
+	r.script(1, "nodetool", "snapshot", "-t", "before", keyspace)
+	for _, node := range r.all[1:] {
+		if node == 2 {
+			opened(cli.OpenOptions{}, live("a2-", &before))
+		}
+		r.script(node, "nodetool", "snapshot", "-t", "before", keyspace)
+	}
 	opened(cli.OpenOptions{}, live("b-", &after)) // and now every writer has stopped
 
 	tables := []string{"log", "history", "progress", "snapshots"} // not the keys: who was erased since stays so
-	saved := filepath.Join(t.TempDir(), "saved")
-	for _, table := range tables {
-		found, err := filepath.Glob(filepath.Join(run, "cassandra", "1", "node1", "data", "data", keyspace, table+"-*", "snapshots", "before"))
-		if err != nil || len(found) != 1 {
-			t.Fatalf("the snapshot of %s is %v: %v", table, found, err)
-		}
-		if err := os.CopyFS(filepath.Join(saved, table), os.DirFS(found[0])); err != nil {
-			t.Fatal(err)
-		}
+	saved := t.TempDir()
+	folder := func(node int) string { return filepath.Join(saved, strconv.Itoa(node)) }
+	for _, node := range r.all {
+		r.copyAway(node, keyspace, "before", folder(node), tables)
 	}
 	truncate(t, net+".1:9042", keyspace, tables)
-	for _, table := range tables {
-		node("nodetool", "import", keyspace, table, filepath.Join(saved, table))
+	for _, node := range r.all {
+		for _, table := range tables {
+			r.script(node, "nodetool", "import", keyspace, table, filepath.Join(folder(node), table))
+		}
+	}
+	if nodes > 1 {
+		for _, node := range r.all {
+			r.script(node, "nodetool", "repair", "--full", keyspace)
+		}
 	}
 
 	opened(cli.OpenOptions{OnlyReads: true}, func(s *System) {
