@@ -45,6 +45,7 @@
     if (drawn.has(plot)) drawn.get(plot).destroy();
     const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { stroke: colour("--line"), width: 1 }, font: "12px system-ui, sans-serif" };
     const unit = data.percent ? (v) => (v == null ? "–" : v.toFixed(1) + " %") : (v) => (v == null ? "–" : v.toLocaleString("en"));
+    const whole = data.percent ? {} : { incrs: [1, 2, 5].flatMap((n) => Array.from({ length: 9 }, (_, i) => n * 10 ** i)).sort((a, b) => a - b) }; // there are no half events
     plot.replaceChildren();
     const chart = new uPlot({
       width, height: plot.classList.contains("small") ? 160 : 300, tzDate: (ts) => uPlot.tzDate(new Date(ts * 1e3), data.tz),
@@ -55,7 +56,7 @@
         label: s.name, stroke: colour("--c" + (s.colour || 0) % 8), width: s.dash ? 1.5 : 2, dash: s.dash ? [5, 5] : undefined,
         fill: i === 0 && data.series.filter((one) => !one.dash).length === 1 ? colour("--c0") + "22" : undefined, points: { show: data.times.length < 40, size: 5 }, value: (u, v) => unit(v),
       }))),
-      axes: [{ ...axis, space: 90, values: (u, splits) => splits.map((ts) => short(ts, data)) }, { ...axis, size: 64, values: (u, values) => values.map(unit) }],
+      axes: [{ ...axis, space: 90, values: (u, splits) => splits.map((ts) => short(ts, data)) }, { ...axis, ...whole, size: 64, values: (u, values) => values.map(unit) }],
     }, [data.times].concat(data.series.map((s) => s.values)), plot);
     drawn.set(plot, chart);
   }
