@@ -61,6 +61,7 @@ type ProjectionShard struct {
 	LagEntries uint64  `json:"lag_entries"`
 	LagSeconds float64 `json:"lag_seconds"`       // age of the oldest entry that is not applied; 0: none
 	Stopped    string  `json:"stopped,omitempty"` // why the shard stands still, as in "history differs"
+	Unknown    string  `json:"unknown,omitempty"` // why it is not known how far behind the model is
 }
 
 // ProjectionControl is what the runtime of the projectors tells and does.

@@ -34,6 +34,7 @@ type modelView struct {
 	Lag     float64 // of the shard that is furthest behind
 	Entries uint64
 	Stopped string
+	Unknown string // why it is not known how far behind it is
 	Streams []query.ParkedStream
 	More    bool // than are shown
 }
@@ -81,6 +82,7 @@ func (v *visit) operations() error {
 		m := modelView{Projection: p}
 		for _, s := range p.Shards {
 			m.Lag, m.Entries, m.Stopped = max(m.Lag, s.LagSeconds), m.Entries+s.LagEntries, cmp.Or(m.Stopped, s.Stopped)
+			m.Unknown = cmp.Or(m.Unknown, s.Unknown)
 		}
 		if p.Parked > 0 && (frame{Who: v.who}).Operator() {
 			parked, err := get[query.ListParkedAnswer](v, path("/v1/projections/", p.Name, "/parked"), nil)

@@ -247,7 +247,7 @@ func restore(ctx context.Context, c *config.Config, from string) (_ cli.BackupRe
 
 // Rebuild builds a read model anew beside itself, and returns when it is read.
 func (s *System) Rebuild(ctx context.Context, model string, o projector.RebuildOptions, report func(projector.RebuildStatus)) error {
-	m, err := control{s.models.all}.named(model)
+	m, err := control{models: s.models.all}.named(model)
 	if err != nil {
 		return err
 	}

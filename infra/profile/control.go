@@ -10,7 +10,10 @@ import (
 )
 
 // control is the runtime of the projectors, in the query side's terms.
-type control struct{ models []readModel }
+type control struct {
+	models []readModel
+	lags   *lags // of a process that applies nothing; nil: it does
+}
 
 // named finds a read model.
 func (c control) named(name string) (readModel, error) {
@@ -25,23 +28,39 @@ func (c control) named(name string) (readModel, error) {
 // Status tells how far the read models are.
 func (c control) Status(ctx context.Context) ([]query.Projection, error) {
 	models := make([]query.Projection, len(c.models))
+	var ends *logEnds
+	if c.lags != nil {
+		soon, cancel := context.WithTimeout(ctx, askLogFor)
+		defer cancel()
+		ends = c.lags.ends(soon)
+	}
 	for i, m := range c.models {
 		models[i] = query.Projection{Name: m.Name(), Generation: m.Generation()}
-		for _, st := range m.Status() {
-			shard := query.ProjectionShard{
-				Shard: st.Shard, Applied: st.Applied.Index, Tail: max(st.Tail, st.Applied.Index), LagEntries: st.LagEntries, LagSeconds: st.Lag.Seconds(),
-			}
-			if st.Differs {
-				shard.Stopped = st.Err
-			}
-			models[i].Parked += st.Parked
-			models[i].Shards = append(models[i].Shards, shard)
+		if ends != nil {
+			models[i].Shards, models[i].Parked = c.lags.of(ctx, m, ends)
+		} else {
+			models[i].Shards, models[i].Parked = shardsOf(m.Status())
 		}
 		if r, is := m.RebuildStatus(ctx); is {
 			models[i].Rebuild = rebuildOf(r)
 		}
 	}
 	return models, nil
+}
+
+// shardsOf are a model's shards, by what this process has applied or met.
+func shardsOf(statuses []projector.ShardStatus) (shards []query.ProjectionShard, parked int) {
+	for _, st := range statuses {
+		shard := query.ProjectionShard{
+			Shard: st.Shard, Applied: st.Applied.Index, Tail: max(st.Tail, st.Applied.Index), LagEntries: st.LagEntries, LagSeconds: st.Lag.Seconds(),
+		}
+		if st.Differs {
+			shard.Stopped = st.Err
+		}
+		parked += st.Parked
+		shards = append(shards, shard)
+	}
+	return shards, parked
 }
 
 func rebuildOf(r projector.RebuildStatus) *query.Rebuild {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -339,6 +340,30 @@ func TestEveryProcessTellsWhichVersionsItDecidesAndAnswersWith(t *testing.T) {
 	var published json.RawMessage
 	call(http.MethodPut, "/v1/policies/default?reason.code=other", string(version.Document), &published)
 	tell(2)
+	// The process that is asked applies nothing, and knows all the same how far the projector is.
+	if text, status := w.load("--url", asked.url(), "--commands", "300", "--households", "10", "--prefix", "a-")(); status != 0 {
+		t.Fatalf("loading: %d\n%s", status, text)
+	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); ; <-tick.C {
+		var told query.ListProjectionsAnswer
+		call(http.MethodGet, "/v1/projections", "", &told)
+		least, behind := uint64(math.MaxUint64), uint64(0)
+		for _, m := range told.Projections {
+			applied := uint64(0)
+			for _, shard := range m.Shards {
+				applied, behind = applied+shard.Applied, behind+shard.LagEntries
+			}
+			least = min(least, applied)
+		}
+		if len(told.Projections) == 6 && least > 0 && behind == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("not every read model is shown at the tail: %+v", told)
+		}
+	}
 }
 
 func TestANodeOfTheRingIsKilledAndCommandsGoOn(t *testing.T) {

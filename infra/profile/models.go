@@ -33,6 +33,7 @@ type readModel interface {
 	projector.Rebuildable
 	Open(ctx context.Context) error
 	Watch(ctx context.Context)
+	Checkpoints(ctx context.Context) (map[int]projector.Checkpoint, error)
 	Taken() int64
 	Audited() (projector.AuditedStore, func(), error)
 	Close() error

@@ -26,8 +26,16 @@ func (s *System) openQueries() {
 		Cursors: query.NewCursors(s.keys.CursorKey()), Pseudonyms: s.keys.Pseudonyms(), Words: words{s.vault},
 		Customers: servedCustomers{s.models.customers}, Timeline: servedTimeline{s.models.timeline}, Denials: servedDenials{s.models.denials}, Analytics: servedAnalytics{s.models.analytics},
 		Search: s.searched(), Reference: s.published, Waiters: waiters,
-		Books: s.books, Tails: tails{s}, Catalogue: catalogue, Control: control{s.models.all}, Roll: roll{s}, Live: s.live,
+		Books: s.books, Tails: tails{s}, Catalogue: catalogue, Control: s.control(), Roll: roll{s}, Live: s.live,
 	})
+}
+
+// control is how far the read models are, and what is done with them.
+func (s *System) control() control {
+	if s.has(roleProjector) {
+		return control{models: s.models.all}
+	}
+	return control{models: s.models.all, lags: &lags{s}}
 }
 
 // tails are where the shards' logs end.
