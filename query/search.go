@@ -210,6 +210,7 @@ type SearchAsked struct {
 	After  int64  // continue behind this document; 0: from the beginning
 	Tie    string // of this document; empty: its number is its own
 	Limit  int
+	Total  int64 // hits, where they have been counted before; 0: not
 }
 
 // WordAsked is a word of the question, folded, and what else it may stand for in TierLoose.
@@ -408,6 +409,7 @@ func (h SearchEventsHandler) counted(ctx context.Context, model SearchModel, ask
 	if len(fields) == 0 {
 		return answer, nil
 	}
+	asked.Total = answer.Total // it was counted further than the facets' bound
 	counts, err := model.Facets(ctx, asked, fields, FacetBound)
 	if err != nil {
 		return answer, err

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"carryon/projector"
+	"carryon/query"
 )
 
 // servers answer in the place of real ones.
@@ -217,4 +218,22 @@ func TestAPasswordIsReadFromItsFileAnewNowAndThen(t *testing.T) {
 			time.Sleep(2 * secretFor) //nolint:forbidigo // the clock is the test's own
 		}
 	})
+}
+
+func TestHitsThatWereCountedAreNotCountedAgainForFacets(t *testing.T) {
+	t.Parallel()
+	s := &servers{}
+	search := NewSearch(clientOf(t, s), 1, []int{1})
+	if err := search.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for total, want := range map[int64]int{0: 2, 20: 1, 21: 2} { // count, moment of the oldest, facets
+		before := s.requests
+		if _, err := search.Facets(t.Context(), query.SearchAsked{Total: total}, []string{"type"}, 20); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.requests - before; got != want {
+			t.Errorf("%d hits were counted: %d requests, want %d", total, got, want)
+		}
+	}
 }

@@ -349,12 +349,14 @@ const facetSize = 5 * query.FacetValues
 
 // Facets counts the newest hits, at most bound, by the values of fields: the most frequent values of each.
 func (s *Search) Facets(ctx context.Context, q query.SearchAsked, fields []string, bound int) (map[string]map[string]int64, error) {
-	counted, err := s.Count(ctx, q, bound+1)
-	if err != nil {
-		return nil, err
+	if q.Total == 0 {
+		var err error
+		if q.Total, err = s.Count(ctx, q, bound+1); err != nil {
+			return nil, err
+		}
 	}
 	var more []object
-	if counted > int64(bound) {
+	if q.Total > int64(bound) {
 		moment, err := s.momentOf(ctx, q, bound)
 		if err != nil {
 			return nil, err
