@@ -366,6 +366,18 @@ func TestInABrowserAnAgentHelpsACustomerOnThePhone(t *testing.T) {
 	b.do("an exception, filled in", chromedp.SetValue("input[name=uses]", "3"))
 	evaluate[any](b, `document.querySelector("input[name=uses]").dispatchEvent(new Event("change", {bubbles: true})); 1`)
 	b.sees("what it would let pass is told anew", "up to 3 times")
+	b.open("/customers/" + anna + "/acts/grant-exception?code=" + domain.CodeYearlyTitleLimit)
+	change := func(what, selector, value string) {
+		evaluate[any](b, fmt.Sprintf(`{ const e = document.querySelector(%q); e.value = %q || e.options[1].value; e.dispatchEvent(new Event("change", {bubbles: true})); } 1`, selector, value))
+		b.do(what, chromedp.WaitVisible("#would"))
+	}
+	change("for a title", "#scope-kind", domain.ScopeTitle)
+	b.do("which title", chromedp.WaitVisible("#which #scope-id"))
+	change("one that he has", "#scope-id", "tt-of-nobody")
+	b.sees("nothing else was chosen", "up to 1 time")
+	if kept := evaluate[string](b, `document.querySelector("#scope-id").value`); kept != "tt-of-nobody" {
+		b.t.Errorf("what was typed became %q", kept)
+	}
 
 	b.open("/customers/" + anna + "/time")
 	b.do("comparing", chromedp.Click(`.scrub a[href*="and="]`), chromedp.WaitVisible("#changed"))
