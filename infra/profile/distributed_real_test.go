@@ -35,6 +35,7 @@ type town struct {
 	t       testing.TB
 	program string
 	dir     string
+	flags   map[string]string
 	env     []string
 }
 
@@ -44,8 +45,8 @@ func newTown(t testing.TB, replication int) *town {
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", w.program, "carryon").CombinedOutput(); err != nil {
 		t.Fatalf("building the program: %v\n%s", err, out)
 	}
-	w.env = os.Environ()
-	for key, value := range profile.Provision(t, replication) {
+	w.env, w.flags = os.Environ(), profile.Provision(t, replication)
+	for key, value := range w.flags {
 		w.env = append(w.env, "CARRYON_"+strings.ToUpper(strings.ReplaceAll(key, "-", "_"))+"="+value)
 	}
 	return w
@@ -414,7 +415,7 @@ func TestANodeOfTheRingIsKilledAndCommandsGoOn(t *testing.T) {
 }
 
 // grow waits until a load has so many more commands acknowledged.
-func grow(t *testing.T, journal string, by int) {
+func grow(t testing.TB, journal string, by int) {
 	t.Helper()
 	wanted := lines(t, journal) + by
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -430,7 +431,7 @@ func grow(t *testing.T, journal string, by int) {
 	}
 }
 
-func lines(t *testing.T, path string) int {
+func lines(t testing.TB, path string) int {
 	t.Helper()
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
