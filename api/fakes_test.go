@@ -169,6 +169,7 @@ func fakeQuestions(n *atomic.Int64) queryapi.Questions {
 		DeviceTypes:    fakeQuestion[query.DeviceTypes, query.DeviceTypesAnswer]{n},
 		PolicyVersion:  fakeQuestion[query.PolicyVersion, query.PolicyVersionAnswer]{n},
 		PolicyDiff:     fakeQuestion[query.PolicyDiff, query.PolicyDiffAnswer]{n},
+		CommonTimeline: fakeQuestion[query.CommonTimeline, query.CommonTimelineAnswer]{n},
 		Projections:    fakeQuestion[query.ListProjections, query.ListProjectionsAnswer]{n},
 		Parked:         fakeQuestion[query.ListParked, query.ListParkedAnswer]{n},
 		RetryParked:    fakeQuestion[query.RetryParked, query.RetryParkedAnswer]{n},
