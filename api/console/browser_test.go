@@ -374,7 +374,7 @@ func TestInABrowserAnAgentHelpsACustomerOnThePhone(t *testing.T) {
 	change("for a title", "#scope-kind", domain.ScopeTitle)
 	b.do("which title", chromedp.WaitVisible("#which #scope-id"))
 	change("one that he has", "#scope-id", "tt-of-nobody")
-	b.sees("nothing else was chosen", "up to 1 time")
+	b.sees("what it would let pass is told of it", "tt-of-nobody")
 	if kept := evaluate[string](b, `document.querySelector("#scope-id").value`); kept != "tt-of-nobody" {
 		b.t.Errorf("what was typed became %q", kept)
 	}
