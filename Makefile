@@ -34,7 +34,7 @@ vuln: ## known vulnerabilities (needs the network)
 bench: ## every figure of the README; BENCH=regexp picks
 	scripts/bench $(BENCH)
 
-fuzz: ## each fuzz target for FUZZTIME (default 20s)
+fuzz: ## each fuzz target with FUZZTIME inputs (default 20000x) or for a time (20s)
 	scripts/fuzz $(FUZZTIME)
 
 gen: ## the OpenAPI documents
