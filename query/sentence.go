@@ -185,11 +185,28 @@ func until(t *time.Time) string {
 	return " until " + moment(*t)
 }
 
+// ReasonWords tell a reason code after "because of".
+func ReasonWords(code string) string {
+	switch code {
+	case domain.ReasonLostDevice:
+		return "a lost device"
+	case domain.ReasonChargeback:
+		return "a chargeback"
+	case domain.ReasonStudio:
+		return "the studio"
+	case domain.ReasonCustomer:
+		return "the customer’s wish"
+	case domain.ReasonOther:
+		return "something else"
+	}
+	return strings.ReplaceAll(code, "_", " ")
+}
+
 func because(r *domain.Reason) string {
 	if r == nil || r.Code == "" {
 		return ""
 	}
-	words := ", because of " + strings.ReplaceAll(r.Code, "_", " ")
+	words := ", because of " + ReasonWords(r.Code)
 	if r.Case != "" {
 		words += caseWords(r.Case)
 	}

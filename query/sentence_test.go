@@ -27,12 +27,12 @@ func TestSentencesCanBeReadOutToACustomer(t *testing.T) {
 		{&domain.LicenseDenied{Command: domain.CommandAcquire, Code: domain.CodeDeviceLimitReached, Subject: title, Decision: refused}, "Refused to download “The Mother” on device kitchen: too many devices (2 of 2 used)."},
 		{&domain.LicenseDenied{Command: domain.CommandRenew, Code: "A_NEW_CODE", Subject: title}, "Refused to renew “The Mother” on device kitchen: A_NEW_CODE."},
 		{&domain.LicenseExpired{Subject: title, ExpiredAt: at, LimitedBy: domain.LimitedByPlayback}, "The licence for “The Mother” on device kitchen ended on 3 Mar 2026, 00:00 UTC, begun but not finished in time."},
-		{&domain.ExceptionGranted{Code: domain.CodeYearlyTitleLimit, Uses: 1, Reason: domain.Reason{Code: "customer", Case: "C-1"}}, "“Title’s yearly limit” may be passed once, because of customer (case C-1)."},
-		{&domain.PlanChanged{Plan: "ads", Country: "DE", PreviousPlan: "premium", Reason: why}, "The plan is now ads in DE (before: premium), because of chargeback (case C-2)."},
-		{&domain.MembershipChanged{State: "cancelled", Previous: "active", Reason: why}, "The membership is now cancelled (before: active), because of chargeback (case C-2)."},
-		{&domain.LicenseReleased{Subject: title, Cause: domain.CauseDevice, Removal: domain.RemovalPending, Reason: why}, "The licence for “The Mother” on device kitchen was released, because of chargeback (case C-2); the device has yet to confirm."},
-		{&domain.ReleaseConfirmed{Subject: title, Reason: why}, "Device kitchen confirmed that “The Mother” is gone from it, because of chargeback (case C-2)."},
-		{&domain.PolicyPublished{Policy: "default", Version: 2, EffectiveFrom: at, Reason: why}, "Version 2 of policy default is in force from 3 Mar 2026, 00:00 UTC, because of chargeback (case C-2)."},
+		{&domain.ExceptionGranted{Code: domain.CodeYearlyTitleLimit, Uses: 1, Reason: domain.Reason{Code: "customer", Case: "C-1"}}, "“Title’s yearly limit” may be passed once, because of the customer’s wish (case C-1)."},
+		{&domain.PlanChanged{Plan: "ads", Country: "DE", PreviousPlan: "premium", Reason: why}, "The plan is now ads in DE (before: premium), because of a chargeback (case C-2)."},
+		{&domain.MembershipChanged{State: "cancelled", Previous: "active", Reason: why}, "The membership is now cancelled (before: active), because of a chargeback (case C-2)."},
+		{&domain.LicenseReleased{Subject: title, Cause: domain.CauseDevice, Removal: domain.RemovalPending, Reason: why}, "The licence for “The Mother” on device kitchen was released, because of a chargeback (case C-2); the device has yet to confirm."},
+		{&domain.ReleaseConfirmed{Subject: title, Reason: why}, "Device kitchen confirmed that “The Mother” is gone from it, because of a chargeback (case C-2)."},
+		{&domain.PolicyPublished{Policy: "default", Version: 2, EffectiveFrom: at, Reason: why}, "Version 2 of policy default is in force from 3 Mar 2026, 00:00 UTC, because of a chargeback (case C-2)."},
 		{&domain.MembershipChanged{State: "paused", Previous: "active"}, "The membership is now paused (before: active)."},
 	} {
 		if got := query.Sentence(&domain.Event{}, c.data); got != c.want {

@@ -374,7 +374,7 @@ func (a *actView) unblockDevice() error {
 	}
 	why := ""
 	if d.BlockReason != "" {
-		why = ", because of " + strings.ReplaceAll(d.BlockReason, "_", " ")
+		why = ", because of " + query.ReasonWords(d.BlockReason)
 	}
 	a.Effects = append(a.Effects, "It could ask for downloads and renewals again.")
 	a.Notes = append(a.Notes, "It was blocked on "+date(d.BlockedAt)+why+".")

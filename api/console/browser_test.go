@@ -272,7 +272,7 @@ func TestInABrowserEveryScreenIsFitToBeLookedAt(t *testing.T) {
 		domain.RoleSupport: {
 			"find": "/", "find-nothing": "/find?q=nobody-has-this", "customer": at, "customer-filtered": at + "?type=LicenseIssued&device_id=" + phone + "#timeline",
 			"customer-nothing-matches": at + "?actor=nobody#timeline", "why-empty": at + "/why", "why": why, "why-untyped": at + "/why?title_id=" + title + "&device_id=" + newTablet,
-			"why-which": at + "/why?title_id=the&device_id=" + kitchen, "act-exception": at + "/acts/grant-exception?code=YEARLY_TITLE_LIMIT",
+			"why-withdrawn": at + "/why?title_id=" + w.withdrawn() + "&device_id=" + kitchen, "why-which": at + "/why?title_id=the&device_id=" + kitchen, "act-exception": at + "/acts/grant-exception?code=YEARLY_TITLE_LIMIT",
 			"act-device": at + "/acts/remove-device?device=" + phone, "act-revoke-all": at + "/acts/revoke-all", "time": at + "/time?at=" + stamp(3*day),
 			"time-two": at + "/time?at=" + stamp(6*day) + "&and=" + stamp(0), "search": "/search?q=the", "search-nothing": "/search?q=zzzzqqqq", "live": "/live",
 			"live-error": "/live?filter=" + url.QueryEscape(`type == "LicenseDenied" && colour`), "problem": "/customers/nobody", "analytics": "/analytics",
@@ -368,9 +368,22 @@ func TestInABrowserAnAgentHelpsACustomerOnThePhone(t *testing.T) {
 	b.sees("what it would let pass is told anew", "up to 3 times")
 	b.open("/customers/" + anna + "/acts/grant-exception?code=" + domain.CodeYearlyTitleLimit)
 	change := func(what, selector, value string) {
+		b.do("what came before is in place", until(settled))
 		evaluate[any](b, fmt.Sprintf(`{ const e = document.querySelector(%q); e.value = %q || e.options[1].value; e.dispatchEvent(new Event("change", {bubbles: true})); } 1`, selector, value))
 		b.do(what, chromedp.WaitVisible("#would"))
 	}
+	for _, kind := range []string{domain.ScopeDevice, domain.ScopeLicense, domain.ScopeCustomer} {
+		change("for "+kind, "#scope-kind", kind)
+		if kind != domain.ScopeCustomer {
+			b.do("one that she has is offered", chromedp.WaitVisible(`#which input[value="`+kind+`"] ~ label select#scope-id`))
+			change("the first "+kind, "#scope-id", "")
+			b.do("what it would let pass is told of "+kind, until(`document.querySelector("#would").innerText.includes(document.querySelector("#scope-id").selectedOptions[0].text)`))
+			continue
+		}
+		b.do("none is asked for", until(`!document.querySelector("#scope-id")`))
+	}
+	change("for a studio", "#scope-kind", domain.ScopeStudio)
+	b.do("which studio", chromedp.WaitVisible(`#which input[value="studio"] ~ label #scope-id`))
 	change("for a title", "#scope-kind", domain.ScopeTitle)
 	b.do("which title", chromedp.WaitVisible("#which #scope-id"))
 	change("one that he has", "#scope-id", "tt-of-nobody")
@@ -384,6 +397,9 @@ func TestInABrowserAnAgentHelpsACustomerOnThePhone(t *testing.T) {
 	b.do("the slider by keys", chromedp.Focus("#at"), press(kb.Home), chromedp.WaitVisible("#changed"))
 	b.sees("what changed and why", "Because of")
 }
+
+// settled: htmx has swapped in what it fetched, and listens to it.
+const settled = `!document.querySelector(".htmx-request, .htmx-swapping, .htmx-settling, .htmx-added")`
 
 // weigh tells how heavy a page is and how soon it can be used, in a browser that has nothing of it yet.
 func (b *browser) weigh(path string) {

@@ -3,6 +3,7 @@
 package console_test
 
 import (
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -79,6 +80,9 @@ func (s *story) acquire(device, deviceType, name, code string) (licence, title s
 	return "", ""
 }
 
+// withdrawn is a title that was withdrawn in the end, which anna never had.
+func (w *world) withdrawn() string { return w.titles[len(w.titles)-1] }
+
 // tell lets it happen, and answers the title that anna is refused in the end.
 func (w *world) tell() (refusedTitle string) {
 	w.t.Helper()
@@ -119,5 +123,14 @@ func (w *world) tell() (refusedTitle string) {
 	}))
 	s.at(210)
 	_, refusedTitle = s.acquire(newTablet, "android-tablet", "", domain.CodeDeviceLimitReached)
+	operator := func() command.Meta { return s.meta(domain.RoleOperator, "rights-2") }
+	because := func(text string) *command.ReasonGiven {
+		return &command.ReasonGiven{Code: domain.ReasonStudio, Case: "RIGHTS-77", Text: text}
+	}
+	s.done(app.WithdrawTitle(ctx, command.WithdrawTitle{Meta: operator(), TitleID: w.withdrawn(), Reason: because("The studio ends its contract for downloads; streaming goes on.")}))
+	stricter := strings.Replace(string(domain.DefaultPolicy().JSON()), `"max_active_per_studio":{"max":50`, `"max_active_per_studio":{"max":49`, 1)
+	s.done(app.PublishPolicy(ctx, command.PublishPolicy{
+		Meta: operator(), Policy: domain.PolicyDefault, Document: []byte(stricter), Reason: because("One fewer for each studio, from the new contract on."),
+	}))
 	return refusedTitle
 }
