@@ -304,7 +304,7 @@ func drain(rows *sql.Rows) error {
 func BenchmarkFigureBacktest(b *testing.B) {
 	s := lived(b, int64(envInt("FIGURE_BACKLOG", 1_000_000)))
 	defer closeFigure(b, s)
-	begin := time.Now()
+	begin, used := time.Now(), processorTime(b)
 	report, err := s.Commands().Backtest(b.Context(), command.Backtest{Policy: domain.DefaultPolicy()})
 	took := time.Since(begin)
 	if err != nil {
@@ -312,6 +312,7 @@ func BenchmarkFigureBacktest(b *testing.B) {
 	}
 	b.ReportMetric(float64(report.Events)/took.Seconds(), "events/s")
 	b.ReportMetric(float64(report.Decisions)/took.Seconds(), "decisions/s")
+	b.ReportMetric((processorTime(b)-used).Seconds()/took.Seconds(), "cores")
 	b.ReportMetric(float64(report.Events), "events")
 	b.ReportMetric(0, "ns/op")
 }
