@@ -314,14 +314,19 @@ func (a *audit) compareOnce(ctx context.Context, model *AuditedStore, id domain.
 	return false, nil
 }
 
-// auditStream is the model's; a projection that panics over an event can't apply it.
+// auditStream is the model's; a projection that panics over an event can't apply it. A row that can't be read is a
+// difference, too, which may hide others: mending makes all rows of the stream anew.
 func auditStream(ctx context.Context, model *AuditedStore, id domain.StreamID, events []domain.Event) (words []string, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			words, err = nil, fmt.Errorf("%w: %w", ErrPoison, &panicError{value: r})
 		}
 	}()
-	return model.Rows.AuditStream(ctx, id, events)
+	words, err = model.Rows.AuditStream(ctx, id, events)
+	if errors.Is(err, ErrUnreadable) {
+		return []string{err.Error()}, nil
+	}
+	return words, err
 }
 
 func (a *audit) rowsDiffer(wrong WrongRows, words []string) {

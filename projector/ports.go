@@ -5,6 +5,7 @@ package projector
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"carryon/domain"
@@ -107,6 +108,14 @@ func (e *PoisonError) Error() string {
 // Unwrap lets errors.Is find ErrPoison and the cause.
 func (e *PoisonError) Unwrap() []error { return []error{ErrPoison, e.Err} }
 
+// Unreadable says of the failure to make sense of a stored row that it is one. It wraps ErrUnreadable.
+func Unreadable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", ErrUnreadable, err)
+}
+
 var (
 	// ErrPoison: an event can't be applied and never will be as it is.
 	ErrPoison = errors.New("poison event")
@@ -118,6 +127,8 @@ var (
 	ErrNotParked = errors.New("not parked")
 	// ErrParkedElsewhere: the stream is parked at another event than the one that was named.
 	ErrParkedElsewhere = errors.New("parked at another event")
+	// ErrUnreadable: a stored row does not hold what was written.
+	ErrUnreadable = errors.New("a stored row can't be read")
 	// ErrElsewhere: another instance works on this shard now.
 	ErrElsewhere = errors.New("shard is worked on elsewhere")
 	// ErrHistoryDiffers: the log is not the one whose entries were applied. The shard stops.

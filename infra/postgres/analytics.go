@@ -171,7 +171,7 @@ func scanLife(r pgx.Rows) (projector.Life, error) {
 	}
 	l.From, l.OwnEnd, l.CutAt = fromMicros(from), fromMicrosOrNull(end), fromMicrosOrNull(cut)
 	l.PolicyVersion, err = strconv.Atoi(policy)
-	return l, err
+	return l, projector.Unreadable(err)
 }
 
 type lifeKey struct {

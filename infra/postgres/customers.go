@@ -62,7 +62,7 @@ func scanState(r pgx.Rows) (projector.CustomerState, error) {
 	s.RecordedAt = fromMicros(recorded)
 	var err error
 	if s.State, err = s2.Decode(nil, packed); err != nil {
-		return s, fmt.Errorf("unpack the state of %s: %w", s.Stream, err)
+		return s, projector.Unreadable(fmt.Errorf("unpack the state of %s: %w", s.Stream, err))
 	}
 	return s, nil
 }

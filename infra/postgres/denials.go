@@ -101,7 +101,7 @@ func scanDenial(rows pgx.Rows) (projector.DenialRow, error) {
 	}
 	r.Customer, r.RecordedAt, r.ResetsAt = stream.ID(), fromMicros(recorded), fromMicrosOrNull(resets)
 	if r.Decision, err = compact.Unpack(packed); err != nil {
-		return r, fmt.Errorf("unpack decision %s: %w", r.DecisionID, err)
+		return r, projector.Unreadable(fmt.Errorf("unpack decision %s: %w", r.DecisionID, err))
 	}
 	return r, nil
 }

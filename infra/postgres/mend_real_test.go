@@ -24,6 +24,7 @@ func TestRowsAreMendedStreamByStream(t *testing.T) {
 				"another's state":    "UPDATE @.customers SET state = (SELECT state FROM @.customers WHERE stream = " + other + ") WHERE stream = " + one,
 				"another name":       "UPDATE @.customers SET stream = 'customer/nobody' WHERE stream = " + other,
 				"a missing state":    "DELETE FROM @.customers WHERE stream = " + one,
+				"a damaged state":    `UPDATE @.customers SET state = '\xff00' WHERE stream = (SELECT max(stream) FROM @.customers)`,
 				"a missing device":   "DELETE FROM @.devices WHERE device = (SELECT min(device) FROM @.devices)",
 				"another licence":    "UPDATE @.licenses SET title = 'x' WHERE license = (SELECT min(license) FROM @.licenses)",
 				"another's licence":  "UPDATE @.licenses SET stream = (SELECT max(stream) FROM @.licenses) WHERE license = (SELECT min(license) FROM @.licenses)",
@@ -40,6 +41,7 @@ func TestRowsAreMendedStreamByStream(t *testing.T) {
 			s := testDB(t, testConfig(t)).Timeline(1)
 			return conformance.MendSubject[projector.TimelineTx]{Store: s, Projection: projector.Timeline{}, Harms: harms(s.store, map[string]string{
 				"a missing event":   "DELETE FROM @.events" + event + "5",
+				"a damaged body":    `UPDATE @.events SET packed = '\xff00'` + event + "6",
 				"another body":      "UPDATE @.events SET packed = (SELECT packed FROM @.events WHERE stream = (SELECT max(stream) FROM @.events) AND seq = 6)" + event + "7",
 				"another decision":  "UPDATE @.events SET decision = 7" + event + "9",
 				"another version":   "UPDATE @.streams SET version = version + 1 WHERE stream = (SELECT min(stream) FROM @.streams)",
@@ -56,6 +58,7 @@ func TestRowsAreMendedStreamByStream(t *testing.T) {
 			return conformance.MendSubject[projector.DenialsTx]{Store: s, Projection: projector.Denials{}, Harms: harms(s.store, map[string]string{
 				"a missing refusal":  "DELETE FROM @.denials" + refusal,
 				"another code":       "UPDATE @.denials SET code = 'X'" + refusal,
+				"a damaged decision": `UPDATE @.denials SET decision = '\xff00'` + refusal,
 				"a refusal too many": "UPDATE @.denials SET seq = seq + 100000" + refusal,
 				"a stranger's":       "UPDATE @.denials SET stream = 'customer/c-00002-s'" + refusal,
 				"a missing stream":   "DELETE FROM @.streams WHERE stream = (SELECT min(stream) FROM @.streams)",
@@ -70,6 +73,7 @@ func TestRowsAreMendedStreamByStream(t *testing.T) {
 				"a missing withdrawal":  "DELETE FROM @.withdrawals WHERE entry = (SELECT min(entry) FROM @.withdrawals)",
 				"another date":          "UPDATE @.withdrawals SET from_ = from_ + 1",
 				"another title":         "UPDATE @.withdrawals SET title = 'tt0000000' WHERE entry = (SELECT max(entry) FROM @.withdrawals)",
+				"damaged countries":     "UPDATE @.withdrawals SET countries = '[' WHERE place = (SELECT min(place) FROM @.withdrawals)",
 				"a withdrawal too many": "INSERT INTO @.withdrawals (shard, entry, place, title, countries, from_, recorded_at) SELECT shard, entry, place + 1000, title, countries, from_, recorded_at FROM @.withdrawals LIMIT 1",
 				"an unknown title":      "INSERT INTO @.withdrawals (shard, entry, place, title, countries, from_, recorded_at) SELECT shard, entry, place + 2000, 'tt0000001', countries, from_, recorded_at FROM @.withdrawals LIMIT 1",
 				"an unknown document":   "INSERT INTO @.policies (policy, version, effective_from, document, recorded_at, actor, role, shard, entry, place) SELECT 'invented', version, effective_from, document, recorded_at, actor, role, shard, entry, place FROM @.policies LIMIT 1",

@@ -120,7 +120,7 @@ func scanEvent(r pgx.Rows, more ...any) (*domain.Event, error) {
 		return nil, err
 	}
 	e.RecordedAt = fromMicros(recorded)
-	return &e, compact.UnpackEvent(&e, packed)
+	return &e, projector.Unreadable(compact.UnpackEvent(&e, packed))
 }
 
 func (s *Timeline) events(ctx context.Context, text string, args ...any) ([]*domain.Event, error) {

@@ -196,8 +196,9 @@ func (b *busy) now() bool {
 	return time.Since(b.at) < busyFor
 }
 
-// sharedBytes is the memory for entries that the read models of a process read together.
-const sharedBytes = 32 << 20
+// sharedBytes is the memory for entries that the read models of a process read together: some seconds of a full load.
+// Decoded they take several times as much, and the garbage collector looks through all of it in each round.
+const sharedBytes = 8 << 20
 
 // impact tells command handlers whom a withdrawal or a policy would touch.
 type impact struct{ models query.Impact }

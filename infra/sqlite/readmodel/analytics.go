@@ -211,7 +211,7 @@ func scanLife(r *sql.Rows) (projector.Life, error) {
 	}
 	l.From, l.OwnEnd, l.CutAt = fromMicros(from), fromNullMicros(end), fromNullMicros(cut)
 	l.PolicyVersion, err = strconv.Atoi(policy)
-	return l, err
+	return l, projector.Unreadable(err)
 }
 
 // SaveLives adds or replaces lives.

@@ -109,7 +109,7 @@ func scanDenial(rows *sql.Rows) (projector.DenialRow, error) {
 		r.Limit = &limit.Int64
 	}
 	if r.Decision, err = compact.Unpack(packed); err != nil {
-		return r, fmt.Errorf("unpack decision %s: %w", r.DecisionID, err)
+		return r, projector.Unreadable(fmt.Errorf("unpack decision %s: %w", r.DecisionID, err))
 	}
 	return r, nil
 }

@@ -23,6 +23,7 @@ func TestRowsAreMendedStreamByStream(t *testing.T) {
 				"another's state":    "UPDATE customers SET state = (SELECT state FROM customers c ORDER BY stream DESC LIMIT 1) WHERE stream = (SELECT min(stream) FROM customers)",
 				"another name":       "UPDATE customers SET stream = 'customer/nobody' WHERE stream = (SELECT max(stream) FROM customers)",
 				"a missing state":    "DELETE FROM customers WHERE stream = (SELECT min(stream) FROM customers)",
+				"a damaged state":    "UPDATE customers SET state = x'ff00' WHERE stream = (SELECT max(stream) FROM customers)",
 				"a missing device":   "DELETE FROM devices WHERE device = (SELECT min(device) FROM devices)",
 				"another licence":    "UPDATE licenses SET title = 'x' WHERE license = (SELECT min(license) FROM licenses)",
 				"another's licence":  "UPDATE licenses SET stream = (SELECT max(stream) FROM licenses) WHERE license = (SELECT min(license) FROM licenses)",
@@ -40,6 +41,7 @@ func TestRowsAreMendedStreamByStream(t *testing.T) {
 			return conformance.MendSubject[projector.TimelineTx]{Store: s, Projection: projector.Timeline{}, Harms: harms(s.file, map[string]string{
 				"a missing event":   "DELETE FROM events WHERE seq = 3",
 				"another type":      "UPDATE events SET type = 'X' WHERE seq = 5 AND stream = 1",
+				"a damaged body":    "UPDATE bodies SET packed = x'ff00' WHERE id = (SELECT body FROM events WHERE stream = 1 AND seq = 6)",
 				"another body":      "UPDATE events SET body = body + 1 WHERE seq = 7 AND stream = 1",
 				"an event too many": "INSERT INTO events SELECT stream, seq + 100000, recorded_at, type, actor, role, device, title, license, entry, place, body FROM events WHERE stream = 2 AND seq = 1",
 				"a missing stream":  "DELETE FROM streams WHERE id = (SELECT max(id) FROM streams)",
@@ -57,6 +59,7 @@ func TestRowsAreMendedStreamByStream(t *testing.T) {
 			return conformance.MendSubject[projector.DenialsTx]{Store: s, Projection: projector.Denials{}, Harms: harms(s.file, map[string]string{
 				"a missing refusal":  "DELETE FROM denials WHERE (stream, seq) IN (SELECT stream, min(seq) FROM denials)",
 				"another code":       "UPDATE denials SET code = 'X' WHERE (stream, seq) IN (SELECT stream, max(seq) FROM denials)",
+				"a damaged decision": "UPDATE denials SET decision = x'ff00' WHERE (stream, seq) IN (SELECT stream, min(seq) FROM denials)",
 				"a refusal too many": "UPDATE denials SET seq = seq + 100000 WHERE (stream, seq) IN (SELECT stream, max(seq) FROM denials GROUP BY stream LIMIT 1)",
 				"a stranger's":       "INSERT INTO streams (id, stream, version, shard, entry, place) VALUES (777, 'customer/s', 1, 1, 3, 0); UPDATE denials SET stream = 777 WHERE (stream, seq) IN (SELECT stream, min(seq) FROM denials GROUP BY stream LIMIT 1)",
 				"a refusal of none":  "UPDATE denials SET stream = 999 WHERE (stream, seq) IN (SELECT stream, max(seq) FROM denials GROUP BY stream LIMIT 1)",
@@ -86,6 +89,7 @@ func TestRowsAreMendedStreamByStream(t *testing.T) {
 				"a missing withdrawal":  "DELETE FROM withdrawals WHERE entry = (SELECT min(entry) FROM withdrawals)",
 				"another date":          "UPDATE withdrawals SET from_ = from_ + 1",
 				"another title":         "UPDATE withdrawals SET title = 'tt0000000' WHERE entry = (SELECT max(entry) FROM withdrawals)",
+				"damaged countries":     "UPDATE withdrawals SET countries = '[' WHERE place = (SELECT min(place) FROM withdrawals)",
 				"a withdrawal too many": "INSERT INTO withdrawals SELECT shard, entry, place + 1000, title, countries, from_, recorded_at FROM withdrawals LIMIT 1",
 				"an unknown title":      "INSERT INTO withdrawals SELECT shard, entry, place + 2000, 'tt0000001', countries, from_, recorded_at FROM withdrawals LIMIT 1",
 				"an unknown document":   "INSERT INTO policies SELECT 'invented', version, effective_from, document, recorded_at, actor, role, shard, entry, place FROM policies LIMIT 1",

@@ -116,7 +116,7 @@ func (s *Reference) Withdrawals(ctx context.Context) ([]projector.WithdrawalRow,
 		}
 		w.From, w.RecordedAt = fromMicros(from), fromMicros(recorded)
 		all = append(all, w)
-		return json.Unmarshal([]byte(countries), &all[len(all)-1].Countries)
+		return projector.Unreadable(json.Unmarshal([]byte(countries), &all[len(all)-1].Countries))
 	})
 	return all, err
 }

@@ -172,7 +172,7 @@ func scanEvent(r *sql.Rows, more ...any) (*domain.Event, error) {
 		return nil, err
 	}
 	e.RecordedAt = fromMicros(recorded)
-	return &e, compact.UnpackEvent(&e, packed)
+	return &e, projector.Unreadable(compact.UnpackEvent(&e, packed))
 }
 
 // TimelinePage returns events of one customer in the order asked for: see query.TimelineModel.
