@@ -27,7 +27,7 @@ func (t tokenCommand) check() error {
 
 // Run prints just a token.
 func (t tokenCommand) Run(r *run) error {
-	keys, err := r.wiring.Keys(r.config)
+	keys, err := r.keys()
 	if err != nil {
 		return err
 	}
@@ -39,6 +39,18 @@ func (t tokenCommand) Run(r *run) error {
 	return err
 }
 
+// keys are those of the data folder. Who has mistyped its name should know that servers elsewhere know nothing of them.
+func (r *run) keys() (Keys, error) {
+	keys, err := r.wiring.Keys(r.config)
+	if err != nil {
+		return nil, err
+	}
+	if folder := keys.MadeIn(); folder != "" {
+		fmt.Fprintf(r.Err, "made the first keys in %s; servers with another --data or --keys do not know them\n", folder)
+	}
+	return keys, nil
+}
+
 type keysCommand struct {
 	List keysList `cmd:"" default:"1" help:"List the keys that devices check licences with."`
 	Add  keysAdd  `cmd:"" help:"Make a new key. Servers sign with it from their next start on; older keys stay published."`
@@ -48,7 +60,7 @@ type keysList struct{}
 
 // Run lists the licence keys.
 func (keysList) Run(r *run) error {
-	keys, err := r.wiring.Keys(r.config)
+	keys, err := r.keys()
 	if err != nil {
 		return err
 	}
@@ -68,7 +80,7 @@ type keysAdd struct{}
 
 // Run adds a licence key.
 func (keysAdd) Run(r *run) error {
-	keys, err := r.wiring.Keys(r.config)
+	keys, err := r.keys()
 	if err != nil {
 		return err
 	}

@@ -80,6 +80,8 @@ type Keys interface {
 	LicenseKeys() []command.PublicKey
 	// AddLicenseKey makes a new key and signs with it from now on. It answers its id.
 	AddLicenseKey() (string, error)
+	// MadeIn is the folder that the first keys were just made in; empty: there were some.
+	MadeIn() string
 }
 
 // CatalogueFiles is the catalogue of a data folder.

@@ -119,7 +119,7 @@ func BenchmarkFigureQueries(b *testing.B) {
 func measureQueries(b *testing.B, s *System, events int64, bare bareStore) {
 	b.Helper()
 	customers := askedCustomers(b, s)
-	token, err := keyRing{s.keys}.Token(domain.RoleOperator, "", "figure", time.Hour)
+	token, err := keyRing{Ring: s.keys}.Token(domain.RoleOperator, "", "figure", time.Hour)
 	if err != nil {
 		b.Fatal(err)
 	}

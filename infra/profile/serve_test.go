@@ -45,7 +45,7 @@ func TestWhatIsAcknowledgedOverHTTPIsVisibleAndOutlivesAShutdown(t *testing.T) {
 		t.Fatalf("ended before it was ready: %v", err)
 	}
 	target := simulate.NewHTTP([]string{url}, "", 8, func() func(role domain.Role, customer string) (string, error) {
-		keys := keyRing{s.keys}
+		keys := keyRing{Ring: s.keys}
 		return func(role domain.Role, customer string) (string, error) {
 			if role != "device" {
 				customer = ""

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -39,11 +40,15 @@ func Wiring() cli.Wiring {
 		},
 		Restore: restore,
 		Keys: func(c *config.Config) (cli.Keys, error) {
+			folder := keysDir(c)
+			if _, err := os.Stat(folder); err == nil {
+				folder = ""
+			}
 			ring, err := openKeys(c)
 			if err != nil {
 				return nil, err
 			}
-			return keyRing{ring}, nil
+			return keyRing{ring, folder}, nil
 		},
 		Catalogue: func(c *config.Config) (cli.CatalogueFiles, error) {
 			store, err := catalogue.Open(filepath.Join(c.Data, "catalogue"))
@@ -90,7 +95,13 @@ func openVault(ctx context.Context, c *config.Config) (*vault.Vault, error) {
 }
 
 // keyRing is the folder of keys as the command line sees it.
-type keyRing struct{ *keys.Ring }
+type keyRing struct {
+	*keys.Ring
+	madeIn string
+}
+
+// MadeIn is the folder that the first keys were just made in.
+func (k keyRing) MadeIn() string { return k.madeIn }
 
 // Token signs an access token.
 func (k keyRing) Token(role domain.Role, customer, subject string, life time.Duration) (string, error) {
