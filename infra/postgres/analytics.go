@@ -2,11 +2,11 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 
 	"github.com/jackc/pgx/v5"
 
+	"carryon/infra/tables"
 	"carryon/projector"
 	"carryon/query"
 )
@@ -60,23 +60,6 @@ func (t *analyticsTx) write(ctx context.Context, st statement, columns ...any) e
 	return t.tx.write(ctx, st, columns...)
 }
 
-// metricNumber is how a metric is kept. The numbers never change.
-func metricNumber(metric string) (int16, error) {
-	switch metric {
-	case projector.MetricDownloads:
-		return 1, nil
-	case projector.MetricRenewals:
-		return 2, nil
-	case projector.MetricPlays:
-		return 3, nil
-	case projector.MetricDenials:
-		return 4, nil
-	case projector.MetricActive:
-		return 5, nil
-	}
-	return 0, fmt.Errorf("there is no metric %q", metric)
-}
-
 var (
 	addFacts = inserting("facts", "", "metric smallint", "quarter bigint", "customer bigint", "seq bigint", "dimensions bigint",
 		"device bigint", "license bigint", "actor bigint")
@@ -92,18 +75,18 @@ func (t *analyticsTx) AddFacts(ctx context.Context, facts []projector.Fact) erro
 	metrics := make([]int16, len(facts))
 	for i := range facts {
 		var err error
-		if metrics[i], err = metricNumber(facts[i].Metric); err != nil {
+		if metrics[i], err = tables.MetricNumber(facts[i].Metric); err != nil {
 			return err
 		}
 	}
 	return t.write(ctx, addFacts, metrics,
 		columnOf(facts, func(f *fact) int64 { return projector.Quarter(f.At).Unix() }),
-		columnOf(facts, func(f *fact) int64 { return numberOf(f.Customer) }),
+		columnOf(facts, func(f *fact) int64 { return tables.Number(f.Customer) }),
 		columnOf(facts, func(f *fact) int64 { return int64(f.Seq) }),
 		columnOf(facts, func(f *fact) int64 { return t.combinations.number(&f.Dimensions) }),
-		columnOf(facts, func(f *fact) int64 { return numberOrZero(f.DeviceID) }),
-		columnOf(facts, func(f *fact) int64 { return numberOrZero(f.LicenseID) }),
-		columnOf(facts, func(f *fact) int64 { return numberOrZero(f.ActorID) }))
+		columnOf(facts, func(f *fact) int64 { return tables.NumberOrZero(f.DeviceID) }),
+		columnOf(facts, func(f *fact) int64 { return tables.NumberOrZero(f.LicenseID) }),
+		columnOf(facts, func(f *fact) int64 { return tables.NumberOrZero(f.ActorID) }))
 }
 
 type countKey struct {
@@ -117,7 +100,7 @@ func (t *analyticsTx) AddCounts(ctx context.Context, counts []projector.Count) e
 	var keys []countKey
 	for i := range counts {
 		c := &counts[i]
-		metric, err := metricNumber(c.Metric)
+		metric, err := tables.MetricNumber(c.Metric)
 		if err != nil {
 			return err
 		}
@@ -135,7 +118,7 @@ func (t *analyticsTx) AddCounts(ctx context.Context, counts []projector.Count) e
 		columnOf(keys, func(k *countKey) int64 { return sums[*k] }))
 }
 
-const lifeColumns = "l.license, l.number, l.customer, l.device, l.from_, l.own_end, l.cut_at, " + dimensionColumns
+const lifeColumns = "l.license, l.number, l.customer, l.device, l.from_, l.own_end, l.cut_at, " + tables.DimensionColumns
 
 // Lives are the newest lives of the licences, and of all licences of the devices.
 func (t *analyticsTx) Lives(ctx context.Context, licenses []string, devices []projector.DeviceRef) ([]projector.Life, error) {
@@ -165,7 +148,7 @@ func scanLife(r pgx.Rows) (projector.Life, error) {
 	var from int64
 	var end, cut *int64
 	var policy string
-	err := r.Scan(append([]any{&l.LicenseID, &l.Number, &l.Customer, &l.DeviceID, &from, &end, &cut}, scanDimensions(&l.Dimensions, &policy)...)...)
+	err := r.Scan(append([]any{&l.LicenseID, &l.Number, &l.Customer, &l.DeviceID, &from, &end, &cut}, tables.ScanDimensions(&l.Dimensions, &policy)...)...)
 	if err != nil {
 		return l, err
 	}

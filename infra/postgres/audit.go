@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"carryon/domain"
+	"carryon/infra/tables"
 	"carryon/projector"
 )
 
@@ -124,7 +125,7 @@ func (s *Analytics) AuditStream(ctx context.Context, stream domain.StreamID, eve
 	if err != nil {
 		return nil, err
 	}
-	number, is := numbered(stream)
+	number, is := tables.Numbered(stream)
 	switch {
 	case is: // of nobody who is known
 		return s.auditFacts(ctx, number, made)
@@ -134,7 +135,7 @@ func (s *Analytics) AuditStream(ctx context.Context, stream domain.StreamID, eve
 	case stream.Kind() != domain.KindCustomer:
 		return nil, nil // nothing comes of it here
 	}
-	words, err := s.auditFacts(ctx, numberOf(stream.ID()), made)
+	words, err := s.auditFacts(ctx, tables.Number(stream.ID()), made)
 	if err != nil {
 		return nil, err
 	}
@@ -150,23 +151,13 @@ func (s *Analytics) AuditStream(ctx context.Context, stream domain.StreamID, eve
 // auditFacts compares the facts of a customer's number.
 func (s *Analytics) auditFacts(ctx context.Context, number int64, made *projector.MadeRows) ([]string, error) {
 	// Without the join a fact whose combination is missing would be missed, too: it shows as one without names.
-	facts, err := s.lines(ctx, `SELECT x.metric, x.quarter, x.seq, x.device, x.license, x.actor, `+dimensionColumns+
+	facts, err := s.lines(ctx, `SELECT x.metric, x.quarter, x.seq, x.device, x.license, x.actor, `+tables.DimensionColumns+
 		` FROM @.facts x LEFT JOIN @.dimensions d ON d.id = x.dimensions WHERE x.customer = $1`, number)
 	if err != nil {
 		return nil, err
 	}
-	again := make([]string, len(made.Facts))
-	for i := range made.Facts {
-		f := &made.Facts[i]
-		metric, err := metricNumber(f.Metric)
-		if err != nil {
-			return nil, err
-		}
-		again[i] = projector.Line(append([]any{
-			metric, projector.Quarter(f.At).Unix(), f.Seq, numberOrZero(f.DeviceID), numberOrZero(f.LicenseID), numberOrZero(f.ActorID),
-		}, f.Dimensions.Columns()...)...)
-	}
-	return projector.Differing(facts, again), nil
+	again, err := tables.FactLines(made.Facts)
+	return projector.Differing(facts, again), err
 }
 
 // AuditItself compares the roll-ups with the facts and lives. One statement reads one moment, so a projector that works
@@ -174,8 +165,5 @@ func (s *Analytics) auditFacts(ctx context.Context, number int64, made *projecto
 func (s *Analytics) AuditItself(ctx context.Context) ([]string, error) {
 	lines, err := s.lines(ctx, "SELECT metric, quarter, dimensions, sum(n)::bigint, sum(m)::bigint FROM ("+rollUpsAndSums+
 		") sides GROUP BY 1, 2, 3 HAVING sum(n) != sum(m) ORDER BY 1, 2, 3 LIMIT 20")
-	for i := range lines {
-		lines[i] = "a roll-up is not the sum of what it counts (metric, quarter, dimensions, roll-up, sum): " + lines[i]
-	}
-	return lines, err
+	return tables.SumsDiffer(lines), err
 }

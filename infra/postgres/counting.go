@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"carryon/infra/tables"
 	"carryon/projector"
 	"carryon/query"
 )
@@ -33,7 +34,7 @@ func newCounting(q query.CountsAsked) (*counting, error) {
 	}
 	b := &counting{maxRows: q.MaxRows, cuts: columnOf(q.Cuts, func(t *time.Time) int64 { return t.Unix() })}
 	for _, field := range q.GroupBy {
-		column, ok := dimensionColumn(field)
+		column, ok := tables.DimensionColumn(field)
 		if !ok {
 			return nil, fmt.Errorf("there is no dimension %q", field)
 		}
@@ -74,7 +75,7 @@ func (b *counting) filter(f *query.Filter) {
 // numbers adds a condition on a column of hashes.
 func (w *where) numbers(column string, values []string) {
 	if len(values) > 0 {
-		w.add(column + " = ANY (" + w.arg(columnOf(values, func(v *string) int64 { return numberOf(*v) })) + ")")
+		w.add(column + " = ANY (" + w.arg(columnOf(values, func(v *string) int64 { return tables.Number(*v) })) + ")")
 	}
 }
 
@@ -105,7 +106,7 @@ func (b *counting) interval(quarter string) string {
 
 // Counts answers from the roll-ups, and from the facts where these do not say it: see query.AnalyticsModel.
 func (s *Analytics) Counts(ctx context.Context, q query.CountsAsked) ([]query.Counted, error) {
-	metric, err := metricNumber(q.Metric)
+	metric, err := tables.MetricNumber(q.Metric)
 	if err != nil {
 		return nil, err
 	}
@@ -145,7 +146,7 @@ func (s *Analytics) ActiveChanges(ctx context.Context, q query.CountsAsked) ([]q
 		return s.counted(ctx, b, "WITH "+b.livesInView()+", x AS (SELECT "+quarterOf("f")+" AS quarter, 1 AS n"+b.outer()+" FROM v UNION ALL SELECT "+
 			quarterOf("e")+", -1"+b.outer()+" FROM v WHERE e < "+never+")"+ends)
 	}
-	metric, err := metricNumber(projector.MetricActive)
+	metric, err := tables.MetricNumber(projector.MetricActive)
 	if err != nil {
 		return nil, err
 	}

@@ -3,12 +3,11 @@ package postgres
 import (
 	"context"
 	"iter"
-	"strconv"
-	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"carryon/domain"
+	"carryon/infra/tables"
 	"carryon/projector"
 )
 
@@ -21,23 +20,6 @@ var (
 	_ projector.Listing = (*Reference)(nil)
 	_ projector.Listing = (*Analytics)(nil)
 )
-
-// numberKind is that of names which stand for the number that facts have in a customer's place.
-const numberKind = "number"
-
-func numberName(n int64) domain.StreamID {
-	return domain.StreamID(numberKind + "/" + strconv.FormatInt(n, 10))
-}
-
-// numbered tells which number a name stands for.
-func numbered(name domain.StreamID) (n int64, is bool) {
-	text, is := strings.CutPrefix(string(name), numberKind+"/")
-	if !is {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	return n, err == nil
-}
 
 // holders asks for names.
 func (s *store) holders(ctx context.Context, text string) iter.Seq2[projector.Holder, error] {
@@ -74,13 +56,10 @@ func (s *Reference) Holders(ctx context.Context) iter.Seq2[projector.Holder, err
 // Holders are customers with lives, titles that are withdrawn, and the numbers that facts have.
 func (s *Analytics) Holders(ctx context.Context) iter.Seq2[projector.Holder, error] {
 	return s.holders(ctx, "SELECT DISTINCT '"+domain.KindCustomer+"/' || customer FROM @.lives UNION ALL SELECT DISTINCT '"+domain.KindTitle+"/' || title FROM @.withdrawals"+
-		" UNION ALL SELECT DISTINCT '"+numberKind+"/' || customer FROM @.facts")
+		" UNION ALL SELECT DISTINCT '"+tables.NumberKind+"/' || customer FROM @.facts")
 }
 
 // HolderNames are a stream's name, and the number that its facts have.
 func (s *Analytics) HolderNames(stream domain.StreamID) []domain.StreamID {
-	if stream.Kind() != domain.KindCustomer {
-		return []domain.StreamID{stream}
-	}
-	return []domain.StreamID{stream, numberName(numberOf(stream.ID()))}
+	return tables.AnalyticsNames(stream)
 }

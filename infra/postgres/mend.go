@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"carryon/domain"
+	"carryon/infra/tables"
 	"carryon/projector"
 )
 
@@ -64,9 +65,9 @@ func (t *analyticsTx) Clear(ctx context.Context, stream domain.StreamID) error {
 	if stream.Kind() == domain.KindTitle {
 		return t.exec(ctx, "DELETE FROM @.withdrawals WHERE title = $1", stream.ID())
 	}
-	number, is := numbered(stream)
+	number, is := tables.Numbered(stream)
 	if stream.Kind() == domain.KindCustomer {
-		number = numberOf(stream.ID())
+		number = tables.Number(stream.ID())
 	} else if !is {
 		return nil
 	}

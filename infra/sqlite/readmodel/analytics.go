@@ -3,11 +3,11 @@ package readmodel
 import (
 	"context"
 	"database/sql"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
 
+	"carryon/infra/tables"
 	"carryon/projector"
 	"carryon/query"
 )
@@ -64,23 +64,6 @@ func (s *Analytics) Begin(ctx context.Context, shard int) (projector.AnalyticsTx
 
 type analyticsTx struct{ *tx }
 
-// metricNumber is how a metric is kept. The numbers never change.
-func metricNumber(metric string) (int, error) {
-	switch metric {
-	case projector.MetricDownloads:
-		return 1, nil
-	case projector.MetricRenewals:
-		return 2, nil
-	case projector.MetricPlays:
-		return 3, nil
-	case projector.MetricDenials:
-		return 4, nil
-	case projector.MetricActive:
-		return 5, nil
-	}
-	return 0, fmt.Errorf("there is no metric %q", metric)
-}
-
 var (
 	insertFact = Many{Head: "INSERT INTO facts (metric, quarter, customer, seq, dimensions, device, license, actor) VALUES", Cols: 8}
 	addCount   = Many{
@@ -97,11 +80,11 @@ var (
 // AddFacts adds facts.
 func (t analyticsTx) AddFacts(ctx context.Context, facts []projector.Fact) error {
 	dimensions := make([]*projector.Dimensions, len(facts))
-	metrics := make([]int, len(facts))
+	metrics := make([]int16, len(facts))
 	for i := range facts {
 		dimensions[i] = &facts[i].Dimensions
 		var err error
-		if metrics[i], err = metricNumber(facts[i].Metric); err != nil {
+		if metrics[i], err = tables.MetricNumber(facts[i].Metric); err != nil {
 			return err
 		}
 	}
@@ -111,8 +94,8 @@ func (t analyticsTx) AddFacts(ctx context.Context, facts []projector.Fact) error
 	}
 	return t.write(ctx, insertFact, len(facts), func(i int, args []any) []any {
 		f := &facts[i]
-		return append(args, metrics[i], projector.Quarter(f.At).Unix(), numberOf(f.Customer), int64(f.Seq), numbers[i],
-			numberOrZero(f.DeviceID), numberOrZero(f.LicenseID), numberOrZero(f.ActorID))
+		return append(args, metrics[i], projector.Quarter(f.At).Unix(), tables.Number(f.Customer), int64(f.Seq), numbers[i],
+			tables.NumberOrZero(f.DeviceID), tables.NumberOrZero(f.LicenseID), tables.NumberOrZero(f.ActorID))
 	})
 }
 
@@ -126,7 +109,7 @@ func (t *tx) addDimensions(ctx context.Context, all []*projector.Dimensions) ([]
 	for i, d := range all {
 		n, ok := t.combined[*d]
 		if !ok {
-			n = numberOfDimensions(d)
+			n = tables.Number(tables.DimensionValues(d)...)
 			t.combined[*d] = n
 			fresh = append(fresh, d)
 		}
@@ -138,11 +121,11 @@ func (t *tx) addDimensions(ctx context.Context, all []*projector.Dimensions) ([]
 // AddCounts adds to the roll-ups.
 func (t analyticsTx) AddCounts(ctx context.Context, counts []projector.Count) error {
 	dimensions := make([]*projector.Dimensions, len(counts))
-	metrics := make([]int, len(counts))
+	metrics := make([]int16, len(counts))
 	for i := range counts {
 		dimensions[i] = &counts[i].Dimensions
 		var err error
-		if metrics[i], err = metricNumber(counts[i].Metric); err != nil {
+		if metrics[i], err = tables.MetricNumber(counts[i].Metric); err != nil {
 			return err
 		}
 	}
@@ -151,7 +134,7 @@ func (t analyticsTx) AddCounts(ctx context.Context, counts []projector.Count) er
 		return err
 	}
 	type cell struct {
-		metric     int
+		metric     int16
 		quarter    int64
 		dimensions int64
 	}
@@ -169,7 +152,7 @@ func (t analyticsTx) AddCounts(ctx context.Context, counts []projector.Count) er
 	})
 }
 
-const lifeColumns = "l.license, l.number, l.customer, l.device, l.from_, l.own_end, l.cut_at, " + dimensionColumns
+const lifeColumns = "l.license, l.number, l.customer, l.device, l.from_, l.own_end, l.cut_at, " + tables.DimensionColumns
 
 // Lives are the newest lives of the licences, and of all licences of the devices.
 func (t analyticsTx) Lives(ctx context.Context, licenses []string, devices []projector.DeviceRef) ([]projector.Life, error) {
@@ -205,7 +188,7 @@ func scanLife(r *sql.Rows) (projector.Life, error) {
 	var from int64
 	var end, cut sql.NullInt64
 	var policy string
-	err := r.Scan(append([]any{&l.LicenseID, &l.Number, &l.Customer, &l.DeviceID, &from, &end, &cut}, scanDimensions(&l.Dimensions, &policy)...)...)
+	err := r.Scan(append([]any{&l.LicenseID, &l.Number, &l.Customer, &l.DeviceID, &from, &end, &cut}, tables.ScanDimensions(&l.Dimensions, &policy)...)...)
 	if err != nil {
 		return l, err
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 
 	"carryon/domain"
+	"carryon/infra/tables"
 	"carryon/projector"
 	"carryon/query"
 )
@@ -66,7 +67,7 @@ func (s *Customers) AuditStream(ctx context.Context, stream domain.StreamID, eve
 
 // AuditStream compares a customer's events.
 func (s *Timeline) AuditStream(ctx context.Context, stream domain.StreamID, events []domain.Event) ([]string, error) {
-	if number, is := numbered(stream); is {
+	if number, is := tables.Numbered(stream); is {
 		return s.auditNumber(ctx, "events", number)
 	}
 	made, err := projector.Remake[projector.TimelineTx](ctx, projector.Timeline{}, events)
@@ -96,7 +97,7 @@ func (s *Timeline) AuditStream(ctx context.Context, stream domain.StreamID, even
 
 // AuditStream compares a customer's refusals.
 func (s *Denials) AuditStream(ctx context.Context, stream domain.StreamID, events []domain.Event) ([]string, error) {
-	if number, is := numbered(stream); is {
+	if number, is := tables.Numbered(stream); is {
 		return s.auditNumber(ctx, "denials", number)
 	}
 	made, err := projector.Remake[projector.DenialsTx](ctx, projector.Denials{}, events)
@@ -119,7 +120,7 @@ func (s *Denials) AuditStream(ctx context.Context, stream domain.StreamID, event
 
 // AuditStream compares a stream's documents.
 func (s *Search) AuditStream(ctx context.Context, stream domain.StreamID, events []domain.Event) ([]string, error) {
-	if number, is := numbered(stream); is {
+	if number, is := tables.Numbered(stream); is {
 		return s.auditNumber(ctx, "documents", number)
 	}
 	made, err := projector.Remake[projector.SearchTx](ctx, projector.Search{}, events)
@@ -134,7 +135,7 @@ func (s *Search) AuditStream(ctx context.Context, stream domain.StreamID, events
 		args = []any{matching(query.SearchAsked{Filter: query.Filter{Customer: []string{stream.ID()}}}, nil), stream}
 	}
 	stored, err := s.lines(ctx, `SELECT x.seq, x.entry, x.place, x.event, x.type, x.occurred_at, x.recorded_at, x.actor, x.device, x.license, x.case_, x.decision, n.name, `+
-		dimensionColumns+` FROM `+from+` JOIN streams s ON s.id = x.stream JOIN titles n ON n.id = x.title_name JOIN dimensions d ON d.id = x.dimensions WHERE s.stream = ?`, args...)
+		tables.DimensionColumns+` FROM `+from+` JOIN streams s ON s.id = x.stream JOIN titles n ON n.id = x.title_name JOIN dimensions d ON d.id = x.dimensions WHERE s.stream = ?`, args...)
 	again := projector.Lines(made.Documents, func(d *projector.Document) string {
 		return projector.Line(append([]any{
 			d.Seq, d.Position.Index, d.Position.Place, d.EventID, d.Type, micros(d.OccurredAt), micros(d.RecordedAt), d.Actor.ID, d.DeviceID,
@@ -164,7 +165,7 @@ func (s *Analytics) AuditStream(ctx context.Context, stream domain.StreamID, eve
 	if err != nil {
 		return nil, err
 	}
-	number, is := numbered(stream)
+	number, is := tables.Numbered(stream)
 	switch {
 	case is: // of nobody who is known
 		return s.auditFacts(ctx, number, made)
@@ -174,7 +175,7 @@ func (s *Analytics) AuditStream(ctx context.Context, stream domain.StreamID, eve
 	case stream.Kind() != domain.KindCustomer:
 		return nil, nil // nothing comes of it here
 	}
-	words, err := s.auditFacts(ctx, numberOf(stream.ID()), made)
+	words, err := s.auditFacts(ctx, tables.Number(stream.ID()), made)
 	if err != nil {
 		return nil, err
 	}
@@ -190,34 +191,20 @@ func (s *Analytics) AuditStream(ctx context.Context, stream domain.StreamID, eve
 // auditFacts compares the facts of a customer's number.
 func (s *Analytics) auditFacts(ctx context.Context, number int64, made *projector.MadeRows) ([]string, error) {
 	// Without the outer join a fact whose combination is missing would be missed, too: it shows as one without names.
-	facts, err := s.lines(ctx, `SELECT x.metric, x.quarter, x.seq, x.device, x.license, x.actor, `+dimensionColumns+
+	facts, err := s.lines(ctx, `SELECT x.metric, x.quarter, x.seq, x.device, x.license, x.actor, `+tables.DimensionColumns+
 		` FROM facts x LEFT JOIN dimensions d ON d.id = x.dimensions WHERE x.customer = ?`, number)
 	if err != nil {
 		return nil, err
 	}
-	again := make([]string, len(made.Facts))
-	for i := range made.Facts {
-		f := &made.Facts[i]
-		metric, err := metricNumber(f.Metric)
-		if err != nil {
-			return nil, err
-		}
-		again[i] = projector.Line(append([]any{
-			metric, projector.Quarter(f.At).Unix(), f.Seq, numberOrZero(f.DeviceID), numberOrZero(f.LicenseID), numberOrZero(f.ActorID),
-		}, f.Dimensions.Columns()...)...)
-	}
-	return projector.Differing(facts, again), nil
+	again, err := tables.FactLines(made.Facts)
+	return projector.Differing(facts, again), err
 }
 
 // AuditItself compares the roll-ups with the facts and lives.
 func (s *Analytics) AuditItself(ctx context.Context) ([]string, error) {
 	// One statement reads one moment, so a projector that works meanwhile disturbs nothing.
 	lines, err := s.lines(ctx, "SELECT metric, quarter, dimensions, sum(n), sum(m) FROM ("+rollUpsAndSums+") sides GROUP BY 1, 2, 3 HAVING sum(n) != sum(m) LIMIT 20")
-	words := make([]string, len(lines))
-	for i, line := range lines {
-		words[i] = "a roll-up is not the sum of what it counts (metric, quarter, dimensions, roll-up, sum): " + line
-	}
-	return words, err
+	return tables.SumsDiffer(lines), err
 }
 
 // rollUpsAndSums are the roll-ups as n, and what they count as m.

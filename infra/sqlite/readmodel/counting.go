@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"carryon/infra/tables"
 	"carryon/projector"
 	"carryon/query"
 )
@@ -48,7 +49,7 @@ func newCounting(q query.CountsAsked, before bool) (*counting, error) {
 	}
 	b.cuts = "c (i, a, b) AS (VALUES " + strings.Join(rows, ", ") + ")"
 	for _, field := range q.GroupBy {
-		column, ok := dimensionColumn(field)
+		column, ok := tables.DimensionColumn(field)
 		if !ok {
 			return nil, fmt.Errorf("there is no dimension %q", field)
 		}
@@ -100,14 +101,14 @@ func (w *where) numbers(column string, values []string) {
 	}
 	args := make([]any, len(values))
 	for i, v := range values {
-		args[i] = numberOf(v)
+		args[i] = tables.Number(v)
 	}
 	w.add(column+" IN (?"+strings.Repeat(", ?", len(values)-1)+")", args...)
 }
 
 // Counts answers from the roll-ups, and from the facts where these do not say it: see query.AnalyticsModel.
 func (s *Analytics) Counts(ctx context.Context, q query.CountsAsked) ([]query.Counted, error) {
-	metric, err := metricNumber(q.Metric)
+	metric, err := tables.MetricNumber(q.Metric)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +131,7 @@ func (s *Analytics) Counts(ctx context.Context, q query.CountsAsked) ([]query.Co
 		source, value = "facts x", "count(*)"
 	}
 	return s.counted(ctx, b, "WITH "+b.cuts+" SELECT c.i"+b.columns+", "+value+" FROM c CROSS JOIN "+source+
-		" ON x.metric = "+strconv.Itoa(metric)+" AND x.quarter >= c.a AND x.quarter < c.b JOIN dimensions d ON d.id = x.dimensions")
+		" ON x.metric = "+strconv.Itoa(int(metric))+" AND x.quarter >= c.a AND x.quarter < c.b JOIN dimensions d ON d.id = x.dimensions")
 }
 
 // ActiveChanges answers from the roll-ups and what withdrawals change of them, or from the lives where the roll-ups do
@@ -148,11 +149,11 @@ func (s *Analytics) ActiveChanges(ctx context.Context, q query.CountsAsked) ([]q
 				UNION ALL SELECT dimensions, `+quarterOf("e")+`, -1, customer, device, license FROM v WHERE e < `+neverText+`
 			) SELECT c.i`+b.columns+", CAST(sum(x.n) AS BIGINT) FROM x"+join)
 	}
-	metric, err := metricNumber(projector.MetricActive)
+	metric, err := tables.MetricNumber(projector.MetricActive)
 	if err != nil {
 		return nil, err
 	}
-	changes, err := s.counted(ctx, b, "WITH "+b.cuts+" SELECT c.i"+b.columns+", CAST(sum(x.n) AS BIGINT) FROM c CROSS JOIN rollups x ON x.metric = "+strconv.Itoa(metric)+
+	changes, err := s.counted(ctx, b, "WITH "+b.cuts+" SELECT c.i"+b.columns+", CAST(sum(x.n) AS BIGINT) FROM c CROSS JOIN rollups x ON x.metric = "+strconv.Itoa(int(metric))+
 		" AND x.quarter >= c.a AND x.quarter < c.b JOIN dimensions d ON d.id = x.dimensions")
 	if err != nil {
 		return nil, err

@@ -5,10 +5,9 @@ import (
 	"database/sql"
 	"fmt"
 	"iter"
-	"strconv"
-	"strings"
 
 	"carryon/domain"
+	"carryon/infra/tables"
 	"carryon/projector"
 )
 
@@ -22,23 +21,6 @@ var (
 	_ projector.Listing = (*Reference)(nil)
 	_ projector.Listing = (*Analytics)(nil)
 )
-
-// numberKind is that of names which stand for a number that rows have in a stream's place.
-const numberKind = "number"
-
-func numberName(n int64) domain.StreamID {
-	return domain.StreamID(numberKind + "/" + strconv.FormatInt(n, 10))
-}
-
-// numbered tells which number a name stands for.
-func numbered(name domain.StreamID) (n int64, is bool) {
-	text, is := strings.CutPrefix(string(name), numberKind+"/")
-	if !is {
-		return 0, false
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
-	return n, err == nil
-}
 
 // holders asks for names.
 func (f *file) holders(ctx context.Context, text string) iter.Seq2[projector.Holder, error] {
@@ -54,7 +36,7 @@ func (f *file) holders(ctx context.Context, text string) iter.Seq2[projector.Hol
 
 // holdersBy are the streams, and the numbers in a table that no stream has.
 func (f *file) holdersBy(ctx context.Context, table string) iter.Seq2[projector.Holder, error] {
-	return f.holders(ctx, "SELECT stream FROM streams UNION ALL SELECT DISTINCT '"+numberKind+"/' || stream FROM "+table+" WHERE stream NOT IN (SELECT id FROM streams)")
+	return f.holders(ctx, "SELECT stream FROM streams UNION ALL SELECT DISTINCT '"+tables.NumberKind+"/' || stream FROM "+table+" WHERE stream NOT IN (SELECT id FROM streams)")
 }
 
 // auditNumber says how many rows of a table no stream has.
@@ -95,13 +77,10 @@ func (s *Reference) Holders(ctx context.Context) iter.Seq2[projector.Holder, err
 // Holders are customers with lives, titles that are withdrawn, and the numbers that facts have.
 func (s *Analytics) Holders(ctx context.Context) iter.Seq2[projector.Holder, error] {
 	return s.holders(ctx, "SELECT DISTINCT '"+domain.KindCustomer+"/' || customer FROM lives UNION ALL SELECT DISTINCT '"+domain.KindTitle+"/' || title FROM withdrawals"+
-		" UNION ALL SELECT DISTINCT '"+numberKind+"/' || customer FROM facts")
+		" UNION ALL SELECT DISTINCT '"+tables.NumberKind+"/' || customer FROM facts")
 }
 
 // HolderNames are a stream's name, and the number that its facts have.
 func (s *Analytics) HolderNames(stream domain.StreamID) []domain.StreamID {
-	if stream.Kind() != domain.KindCustomer {
-		return []domain.StreamID{stream}
-	}
-	return []domain.StreamID{stream, numberName(numberOf(stream.ID()))}
+	return tables.AnalyticsNames(stream)
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 
 	"carryon/domain"
+	"carryon/infra/tables"
 	"carryon/projector"
 	"carryon/query"
 )
@@ -45,7 +46,7 @@ func (t customersTx) Clear(ctx context.Context, stream domain.StreamID) error {
 
 // restart is the number of a stream, of which nothing is known any more; 0: of none.
 func (t *tx) restart(ctx context.Context, stream domain.StreamID) (number int64, err error) {
-	if n, is := numbered(stream); is { // rows that no stream has
+	if n, is := tables.Numbered(stream); is { // rows that no stream has
 		_, err := t.one(ctx, "SELECT ? WHERE ?1 NOT IN (SELECT id FROM streams)", []any{n}, &number)
 		return number, err
 	}
@@ -144,9 +145,9 @@ func (t analyticsTx) Clear(ctx context.Context, stream domain.StreamID) error {
 	if stream.Kind() == domain.KindTitle {
 		return t.exec(ctx, "DELETE FROM withdrawals WHERE title = ?", stream.ID())
 	}
-	number, is := numbered(stream)
+	number, is := tables.Numbered(stream)
 	if stream.Kind() == domain.KindCustomer {
-		number = numberOf(stream.ID())
+		number = tables.Number(stream.ID())
 	} else if !is {
 		return nil
 	}

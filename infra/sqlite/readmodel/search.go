@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"carryon/domain"
+	"carryon/infra/tables"
 	"carryon/projector"
 	"carryon/query"
 )
@@ -86,7 +87,7 @@ func (t searchTx) AddDocuments(ctx context.Context, rows []projector.Document) e
 	dimensions := make([]*projector.Dimensions, len(rows))
 	names := make(map[string]int64)
 	for i := range rows {
-		streams[i], dimensions[i], names[rows[i].TitleName] = rows[i].Stream, &rows[i].Dimensions, numberOrZero(rows[i].TitleName)
+		streams[i], dimensions[i], names[rows[i].TitleName] = rows[i].Stream, &rows[i].Dimensions, tables.NumberOrZero(rows[i].TitleName)
 	}
 	numbers, err := t.numbersOf(ctx, streams)
 	if err != nil {
@@ -231,7 +232,7 @@ var wordEncoding = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPa
 // word is the word of the index that stands for a value of the field.
 func (f searchField) word(value string) string {
 	var sum [8]byte
-	binary.BigEndian.PutUint64(sum[:], uint64(numberOf(value))<<1)
+	binary.BigEndian.PutUint64(sum[:], uint64(tables.Number(value))<<1)
 	return string(f.mark) + wordEncoding.EncodeToString(sum[:])[:12]
 }
 
@@ -378,7 +379,7 @@ func (s *Search) Hits(ctx context.Context, q query.SearchAsked) ([]query.SearchH
 		return nil, err
 	}
 	text := "SELECT h.id, s.stream, s.shard, x.seq, x.entry, x.place, x.event, x.type, x.occurred_at, x.recorded_at, x.actor, x.device, x.license, x.case_, x.decision, n.name, " +
-		dimensionColumns + " FROM " + source + " WHERE " + w.text() + inOrder(column, q.Oldest) + " LIMIT ?) h" +
+		tables.DimensionColumns + " FROM " + source + " WHERE " + w.text() + inOrder(column, q.Oldest) + " LIMIT ?) h" +
 		" CROSS JOIN documents x ON x.id = h.id JOIN streams s ON s.id = x.stream JOIN titles n ON n.id = x.title_name JOIN dimensions d ON d.id = x.dimensions" + inOrder("h.id", q.Oldest)
 	var hits []query.SearchHit
 	err = s.each(ctx, text, append(w.args, q.Limit), func(r *sql.Rows) error {
@@ -390,7 +391,7 @@ func (s *Search) Hits(ctx context.Context, q query.SearchAsked) ([]query.SearchH
 			&h.ID, &d.Stream, &d.Position.Shard, &d.Seq, &d.Position.Index, &d.Position.Place, &d.EventID, &d.Type, &occurred, &recorded,
 			&d.Actor.ID, &d.DeviceID, &d.LicenseID, &d.Case, &d.DecisionID, &d.TitleName,
 		}
-		if err := r.Scan(append(into, scanDimensions(&d.Dimensions, &policy)...)...); err != nil {
+		if err := r.Scan(append(into, tables.ScanDimensions(&d.Dimensions, &policy)...)...); err != nil {
 			return err
 		}
 		d.OccurredAt, d.RecordedAt, d.Actor.Role = fromMicros(occurred), fromMicros(recorded), domain.Role(d.Role)
@@ -468,7 +469,7 @@ func facetCounts(fields []string, hits string) (string, error) {
 			columns, inner = columns+", g.type", ", x.type"
 			continue
 		}
-		column, ok := dimensionColumn(field)
+		column, ok := tables.DimensionColumn(field)
 		if !ok {
 			return "", fmt.Errorf("there is no field %q to count by", field)
 		}
