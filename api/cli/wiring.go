@@ -80,7 +80,7 @@ type Keys interface {
 	LicenseKeys() []command.PublicKey
 	// AddLicenseKey makes a new key and signs with it from now on. It answers its id.
 	AddLicenseKey() (string, error)
-	// MadeIn is the folder that the first keys were just made in; empty: there were some.
+	// MadeIn is the folder of the keys if it was just made, with the first keys; else empty.
 	MadeIn() string
 }
 

@@ -380,13 +380,15 @@ func TestInABrowserAnAgentHelpsACustomerOnThePhone(t *testing.T) {
 			b.do("what it would let pass is told of "+kind, until(`document.querySelector("#would").innerText.includes(document.querySelector("#scope-id").selectedOptions[0].text)`))
 			continue
 		}
-		b.do("none is asked for", until(`!document.querySelector("#scope-id")`))
+		b.do("none is asked for", until(`!document.querySelector("#scope-id") && document.querySelector("#would").innerText.includes("of this customer")`))
 	}
 	change("for a studio", "#scope-kind", domain.ScopeStudio)
 	b.do("which studio", chromedp.WaitVisible(`#which input[value="studio"] ~ label #scope-id`))
+	change("a studio, typed", "#scope-id", "house")
+	b.do("what it would let pass is told of the studio", until(`document.querySelector("#would").innerText.includes("house")`))
 	change("for a title", "#scope-kind", domain.ScopeTitle)
 	b.do("which title", chromedp.WaitVisible("#which #scope-id"))
-	change("one that he has", "#scope-id", "tt-of-nobody")
+	change("a title, typed", "#scope-id", "tt-of-nobody")
 	b.sees("what it would let pass is told of it", "tt-of-nobody")
 	if kept := evaluate[string](b, `document.querySelector("#scope-id").value`); kept != "tt-of-nobody" {
 		b.t.Errorf("what was typed became %q", kept)

@@ -100,7 +100,7 @@ type keyRing struct {
 	madeIn string
 }
 
-// MadeIn is the folder that the first keys were just made in.
+// MadeIn is the folder of the keys if it was just made.
 func (k keyRing) MadeIn() string { return k.madeIn }
 
 // Token signs an access token.
