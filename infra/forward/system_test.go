@@ -81,6 +81,7 @@ type process struct {
 	once   sync.Once
 
 	forwarded atomic.Int64 // commands that came from others
+	stops     atomic.Int64 // how often it was halted
 
 	mu    sync.Mutex
 	reads []memory.Call // of the logs of customers
@@ -232,7 +233,11 @@ func (p *process) end() {
 }
 
 // stop halts a process, as SIGSTOP does, until resume.
-func (p *process) stop()   { p.gate.shut() }
+func (p *process) stop() {
+	p.stops.Add(1)
+	p.gate.shut()
+}
+
 func (p *process) resume() { p.gate.open() }
 
 // gate is open, or holds everyone who wants to pass.
@@ -438,12 +443,14 @@ func (l *load) one(random *mrand.Rand, c command.ChangePlan) {
 			return
 		}
 		p := alive[random.IntN(len(alive))]
+		stops := p.stops.Load()
 		ctx, cancel := context.WithTimeout(context.Background(), 8*time.Second)
 		begin := time.Now()
 		result, err := p.app.ChangePlan(ctx, c)
 		cancel()
 		p.gate.pass(ctx)
-		l.note(&c, result, err, time.Since(begin), p)
+		lost := p.stops.Load() != stops || !slices.Contains(l.system.alive(), p) // its callers have lost their connections with it
+		l.note(&c, result, err, time.Since(begin), lost)
 		if err == nil {
 			return
 		}
@@ -455,11 +462,11 @@ func (l *load) one(random *mrand.Rand, c command.ChangePlan) {
 	}
 }
 
-func (l *load) note(c *command.ChangePlan, r command.Result, err error, took time.Duration, p *process) {
+func (l *load) note(c *command.ChangePlan, r command.Result, err error, took time.Duration, lost bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
-		if slices.Contains(l.system.alive(), p) { // else its callers have lost their connections with it
+		if !lost {
 			l.failed[fmt.Sprint(err)]++
 		}
 		return
