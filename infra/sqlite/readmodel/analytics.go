@@ -14,7 +14,7 @@ import (
 
 // Moments here are microseconds, quarters are seconds. Customers, devices, licences and actors are only compared and
 // counted, never shown, so facts hold their hashes.
-var analyticsSchema = Schema{Model: "analytics", Version: 1, Tables: dimensionTable + `
+var analyticsSchema = schema{Model: "analytics", Version: 1, Tables: dimensionTable + `
 CREATE TABLE rollups (
 	metric INTEGER NOT NULL, quarter INTEGER NOT NULL, dimensions INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (metric, quarter, dimensions)
 ) WITHOUT ROWID;
@@ -65,13 +65,13 @@ func (s *Analytics) Begin(ctx context.Context, shard int) (projector.AnalyticsTx
 type analyticsTx struct{ *tx }
 
 var (
-	insertFact = Many{Head: "INSERT INTO facts (metric, quarter, customer, seq, dimensions, device, license, actor) VALUES", Cols: 8}
-	addCount   = Many{
+	insertFact = many{Head: "INSERT INTO facts (metric, quarter, customer, seq, dimensions, device, license, actor) VALUES", Cols: 8}
+	addCount   = many{
 		Head: "INSERT INTO rollups (metric, quarter, dimensions, n) VALUES",
 		Tail: "ON CONFLICT (metric, quarter, dimensions) DO UPDATE SET n = rollups.n + excluded.n", Cols: 4,
 	}
-	upsertLife = Many{
-		Head: "INSERT INTO lives (license, number, customer, device, from_, own_end, cut_at, dimensions) VALUES", Cols: 8, Key: 2,
+	upsertLife = many{
+		Head: "INSERT INTO lives (license, number, customer, device, from_, own_end, cut_at, dimensions) VALUES", Cols: 8,
 		Tail: `ON CONFLICT (license, number) DO UPDATE SET customer = excluded.customer, device = excluded.device, from_ = excluded.from_,
 			own_end = excluded.own_end, cut_at = excluded.cut_at, dimensions = excluded.dimensions`,
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // rowSchema is the small read model of the consumer suite.
-var rowSchema = Schema{Model: "rows", Version: 1, Tables: `
+var rowSchema = schema{Model: "rows", Version: 1, Tables: `
 CREATE TABLE suite (stream TEXT PRIMARY KEY, seq INTEGER NOT NULL, count INTEGER NOT NULL, digest TEXT NOT NULL) WITHOUT ROWID;
 `}
 

@@ -185,7 +185,7 @@ const withdrawnFrom = `coalesce(
 // livesInView are all lives with their end e, withdrawals included.
 var livesInView = `v AS (
 	SELECT l.customer, l.device, l.license, l.dimensions, l.from_ AS f,
-		greatest(l.from_, least(coalesce(l.own_end, ` + neverText + `), coalesce(l.cut_at, ` + neverText + `), coalesce(` + withdrawnFrom + `, ` + neverText + `))) AS e
+		max(l.from_, min(coalesce(l.own_end, ` + neverText + `), coalesce(l.cut_at, ` + neverText + `), coalesce(` + withdrawnFrom + `, ` + neverText + `))) AS e
 	FROM lives l JOIN dimensions d ON d.id = l.dimensions
 )`
 
@@ -194,8 +194,8 @@ var livesInView = `v AS (
 var withdrawnLives = `w (dimensions, at) AS (
 	SELECT d.id, ` + withdrawnFrom + ` FROM dimensions d WHERE d.title IN (SELECT title FROM withdrawals)
 ), v AS (
-	SELECT l.dimensions, greatest(l.from_, w.at) AS at,
-		greatest(l.from_, least(coalesce(l.own_end, ` + neverText + `), coalesce(l.cut_at, ` + neverText + `))) AS e
+	SELECT l.dimensions, max(l.from_, w.at) AS at,
+		max(l.from_, min(coalesce(l.own_end, ` + neverText + `), coalesce(l.cut_at, ` + neverText + `))) AS e
 	FROM w JOIN lives l ON l.dimensions = w.dimensions WHERE w.at IS NOT NULL
 ), x (dimensions, quarter, n) AS (
 	SELECT dimensions, ` + quarterOf("at") + `, -1 FROM v WHERE at < e

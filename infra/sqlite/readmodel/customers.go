@@ -12,7 +12,7 @@ import (
 
 // A state is a blob that only the fold that made it reads, so the fold's version is a part of the schema's: a file of
 // another fold is built anew, never written on.
-var customersSchema = Schema{Model: "customers", Version: 1000*2 + domain.FoldVersion, Tables: `
+var customersSchema = schema{Model: "customers", Version: 1000*2 + domain.FoldVersion, Tables: `
 CREATE TABLE customers (
 	stream TEXT PRIMARY KEY, pseudonym TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, shard INTEGER NOT NULL, entry INTEGER NOT NULL,
 	place INTEGER NOT NULL, recorded_at INTEGER NOT NULL, state BLOB NOT NULL
@@ -127,22 +127,22 @@ func (t customersTx) States(ctx context.Context, streams []domain.StreamID) (map
 }
 
 var (
-	upsertState = Many{
+	upsertState = many{
 		Head: "INSERT INTO customers (stream, pseudonym, version, shard, entry, place, recorded_at, state) VALUES",
 		Tail: `ON CONFLICT (stream) DO UPDATE SET version = excluded.version, shard = excluded.shard, entry = excluded.entry, place = excluded.place,
 			recorded_at = excluded.recorded_at, state = excluded.state`,
-		Cols: 8, Key: 1,
+		Cols: 8,
 	}
-	upsertDevice = Many{
-		Head: "INSERT INTO devices (device, stream, pseudonym, type, family, seq) VALUES", Cols: 6, Key: 2,
+	upsertDevice = many{
+		Head: "INSERT INTO devices (device, stream, pseudonym, type, family, seq) VALUES", Cols: 6,
 		Tail: "ON CONFLICT (device, stream) DO UPDATE SET pseudonym = excluded.pseudonym, type = excluded.type, family = excluded.family, seq = excluded.seq",
 	}
-	upsertLicense = Many{
-		Head: "INSERT INTO licenses (license, stream, device, title, seq) VALUES", Cols: 5, Key: 1,
+	upsertLicense = many{
+		Head: "INSERT INTO licenses (license, stream, device, title, seq) VALUES", Cols: 5,
 		Tail: "ON CONFLICT (license) DO UPDATE SET stream = excluded.stream, device = excluded.device, title = excluded.title, seq = excluded.seq",
 	}
-	upsertException = Many{
-		Head: "INSERT INTO exceptions (exception, stream, code, seq) VALUES", Cols: 4, Key: 1,
+	upsertException = many{
+		Head: "INSERT INTO exceptions (exception, stream, code, seq) VALUES", Cols: 4,
 		Tail: "ON CONFLICT (exception) DO UPDATE SET stream = excluded.stream, code = excluded.code, seq = excluded.seq",
 	}
 )

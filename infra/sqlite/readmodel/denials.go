@@ -12,7 +12,7 @@ import (
 )
 
 // Rows lie by customer and seq: a customer's refusals are one stretch of the file.
-var denialsSchema = Schema{Model: "denials", Version: 1, Tables: streamTable + `
+var denialsSchema = schema{Model: "denials", Version: 1, Tables: streamTable + `
 CREATE TABLE denials (
 	stream INTEGER NOT NULL, seq INTEGER NOT NULL, recorded_at INTEGER NOT NULL, entry INTEGER NOT NULL, place INTEGER NOT NULL,
 	actor TEXT NOT NULL, role TEXT NOT NULL, command TEXT NOT NULL, code TEXT NOT NULL, rule TEXT NOT NULL,
@@ -55,7 +55,7 @@ func (s *Denials) Begin(ctx context.Context, shard int) (projector.DenialsTx, er
 
 type denialsTx struct{ *tx }
 
-var insertDenial = Many{Head: `INSERT INTO denials (stream, seq, recorded_at, entry, place, actor, role, command, code, rule, scope_kind, scope_id,
+var insertDenial = many{Head: `INSERT INTO denials (stream, seq, recorded_at, entry, place, actor, role, command, code, rule, scope_kind, scope_id,
 	used, limit_, resets_at, device, device_type, title, title_name, series, season, episode, studio, license, decision_id, decision) VALUES`, Cols: 26}
 
 // AddDenials adds rows.

@@ -9,7 +9,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -27,8 +26,8 @@ var ErrStale = projector.ErrStale
 // applicationID marks a file as one of ours: "cRrd".
 const applicationID = 0x63527264
 
-// CommonTables are the tables of every model.
-const CommonTables = `
+// commonTables are the tables of every model.
+const commonTables = `
 CREATE TABLE checkpoint (shard INTEGER PRIMARY KEY, entry INTEGER NOT NULL, id BLOB NOT NULL);
 CREATE TABLE parked (
 	stream TEXT PRIMARY KEY, shard INTEGER NOT NULL, first_seq INTEGER NOT NULL, entry INTEGER NOT NULL, place INTEGER NOT NULL,
@@ -49,12 +48,13 @@ const (
 // checkpointEvery is how much time lies between two checkpoints at least.
 const checkpointEvery = time.Second
 
-// sqliteFile is the engine of a model in a file: a connection that writes, and some that read.
-type sqliteFile struct {
-	model string
-	path  string
-	db    *sqlite.File
-	turn  chan struct{} // a token: whose turn it is to write
+// file is one generation of one model: a connection that writes, and some that read.
+type file struct {
+	model   string
+	path    string
+	indexes string
+	db      *sqlite.File
+	turn    chan struct{} // a token: whose turn it is to write
 
 	conn  *sql.Conn // the one that writes; only the holder of the turn uses it
 	stmts map[string]*sql.Stmt
@@ -71,16 +71,11 @@ type sqliteFile struct {
 }
 
 // openFile opens or makes a model's file.
-func openFile(ctx context.Context, path string, s Schema) (*file, error) {
-	f, err := openSQLite(ctx, path, s)
-	if err != nil {
-		return nil, err
+func openFile(ctx context.Context, path string, s schema) (_ *file, err error) {
+	f := &file{
+		model: s.Model, path: path, indexes: s.Indexes,
+		turn: make(chan struct{}, 1), shards: map[int]bool{}, stmts: map[string]*sql.Stmt{}, queries: map[string]*prepared{},
 	}
-	return &file{f, s.Model, s.Indexes, f}, nil
-}
-
-func openSQLite(ctx context.Context, path string, s Schema) (_ *sqliteFile, err error) {
-	f := &sqliteFile{model: s.Model, path: path, turn: make(chan struct{}, 1), shards: map[int]bool{}, stmts: map[string]*sql.Stmt{}, queries: map[string]*prepared{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("open read model %s: %w", s.Model, err), f.Close())
@@ -104,7 +99,7 @@ func openSQLite(ctx context.Context, path string, s Schema) (_ *sqliteFile, err 
 }
 
 // idle waits until nobody writes, and keeps it so until end.
-func (f *sqliteFile) idle(ctx context.Context) (end func(), err error) {
+func (f *file) idle(ctx context.Context) (end func(), err error) {
 	select {
 	case f.turn <- struct{}{}:
 		return func() { <-f.turn }, nil
@@ -114,23 +109,23 @@ func (f *sqliteFile) idle(ctx context.Context) (end func(), err error) {
 }
 
 // wrote asks for a checkpoint now and then. Whoever calls it has the turn.
-func (f *sqliteFile) wrote() {
+func (f *file) wrote() {
 	if now := time.Now(); now.Sub(f.copied) >= checkpointEvery && f.checkpoints.Due() {
 		f.copied = now
 	}
 }
 
 // create makes the tables. Read models are not migrated: they are built anew.
-func (s Schema) createIn(ctx context.Context, tx *sql.Tx, from int) error {
+func (s schema) createIn(ctx context.Context, tx *sql.Tx, from int) error {
 	if from != 0 {
 		return fmt.Errorf("it has version %d, this program writes %d: %w", from, s.Version, ErrStale)
 	}
-	_, err := tx.ExecContext(ctx, CommonTables+s.Tables)
+	_, err := tx.ExecContext(ctx, commonTables+s.Tables)
 	return err
 }
 
-// Run runs statements in a turn of their own.
-func (f *sqliteFile) Run(ctx context.Context, statements string) error {
+// run runs statements in a turn of their own.
+func (f *file) run(ctx context.Context, statements string) error {
 	end, err := f.idle(ctx)
 	if err != nil {
 		return err
@@ -141,12 +136,12 @@ func (f *sqliteFile) Run(ctx context.Context, statements string) error {
 }
 
 // Close waits for a transaction that is under way to end. Closing again does nothing.
-func (f *sqliteFile) Close() error {
+func (f *file) Close() error {
 	f.closing.Do(func() { f.closed = f.close() })
 	return f.closed
 }
 
-func (f *sqliteFile) close() error {
+func (f *file) close() error {
 	f.turn <- struct{}{} // kept: nobody writes after this
 	if f.checkpoints != nil {
 		f.checkpoints.Stop()
@@ -172,7 +167,7 @@ func (f *sqliteFile) close() error {
 }
 
 // query prepares once and runs many times.
-func (f *sqliteFile) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
+func (f *file) query(ctx context.Context, text string, args ...any) (*sql.Rows, error) {
 	s, err := f.take(ctx, text)
 	if err != nil {
 		return nil, err
@@ -188,13 +183,13 @@ type prepared struct {
 	dropped bool
 }
 
-func (f *sqliteFile) take(ctx context.Context, text string) (*prepared, error) {
+func (f *file) take(ctx context.Context, text string) (*prepared, error) {
 	if s := f.known(text); s != nil {
 		return s, nil
 	}
-	made, err := f.db.Reader.PrepareContext(ctx, inSQLite(text))
+	made, err := f.db.Reader.PrepareContext(ctx, text)
 	if err != nil {
-		return nil, fmt.Errorf("read model %s: prepare: %w", f.model, err)
+		return nil, fmt.Errorf("prepare: %w", err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -215,7 +210,7 @@ func (f *sqliteFile) take(ctx context.Context, text string) (*prepared, error) {
 	return s, nil
 }
 
-func (f *sqliteFile) known(text string) *prepared {
+func (f *file) known(text string) *prepared {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s := f.queries[text]
@@ -225,7 +220,7 @@ func (f *sqliteFile) known(text string) *prepared {
 	return s
 }
 
-func (f *sqliteFile) giveBack(s *prepared) {
+func (f *file) giveBack(s *prepared) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	s.users--
@@ -234,7 +229,7 @@ func (f *sqliteFile) giveBack(s *prepared) {
 
 // closeIdle closes a statement that was dropped when its last user has run it. Rows that are still being read keep what
 // they need.
-func (f *sqliteFile) closeIdle(s *prepared) {
+func (f *file) closeIdle(s *prepared) {
 	if s.dropped && s.users == 0 {
 		_ = s.Close() // nothing can be done about it
 	}
@@ -243,13 +238,21 @@ func (f *sqliteFile) closeIdle(s *prepared) {
 // maxPrepared statements are kept: filters make many texts.
 const maxPrepared = 200
 
-// Each runs a query and hands every row to scan.
-func (f *sqliteFile) Each(ctx context.Context, text string, args []any, scan func(*sql.Rows) error) error {
-	rows, err := f.query(ctx, text, args...)
-	if err != nil {
-		return storeError(err)
+// each runs a query and hands every row to scan.
+func (f *file) each(ctx context.Context, text string, args []any, scan func(*sql.Rows) error) error {
+	rows, err := f.query(ctx, text, args...) //nolint:sqlclosecheck // scanAll closes them
+	if err == nil {
+		err = scanAll(rows, scan)
 	}
-	return storeError(scanAll(rows, scan))
+	return f.named(storeError(err))
+}
+
+// named says whose failure it is.
+func (f *file) named(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("read model %s: %w", f.model, err)
 }
 
 // storeError says what a failure of SQLite is to the consumer.
@@ -270,8 +273,3 @@ func isBusy(err error) bool {
 	e, ok := errors.AsType[*driver.Error](err)
 	return ok && (e.Code()&0xff == sqlite3.SQLITE_BUSY || e.Code()&0xff == sqlite3.SQLITE_LOCKED)
 }
-
-// inSQLite says in SQLite's words what the models say in both.
-func inSQLite(text string) string { return sqliteWords.Replace(text) }
-
-var sqliteWords = strings.NewReplacer("greatest(", "max(", "least(", "min(")

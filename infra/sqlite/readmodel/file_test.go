@@ -139,7 +139,7 @@ func TestATransactionThatIsOverRefusesToWrite(t *testing.T) {
 func TestManyWritesEveryRowWhateverTheirNumber(t *testing.T) {
 	t.Parallel()
 	f := openRows(t, filepath.Join(t.TempDir(), "rows.1.db"))
-	insert := Many{Head: "INSERT INTO suite (stream, seq, count, digest) VALUES", Cols: 4}
+	insert := many{Head: "INSERT INTO suite (stream, seq, count, digest) VALUES", Cols: 4}
 	for _, n := range []int{0, 1, 2, 3, 127, 128, 129, 255, 1000} {
 		x, err := f.begin(t.Context(), 1)
 		if err != nil {

@@ -15,9 +15,9 @@ CREATE TABLE dimensions (
 );
 `
 
-var insertDimensions = Many{
+var insertDimensions = many{
 	Head: `INSERT INTO dimensions (id, title, series, studio, plan, country, device_type, device_family, trigger_, code, basis, role, policy_version) VALUES`,
-	Cols: 13, Key: 1, Tail: "ON CONFLICT DO NOTHING",
+	Cols: 13, Tail: "ON CONFLICT DO NOTHING",
 }
 
 func bindDimensions(args []any, id int64, d *projector.Dimensions) []any {

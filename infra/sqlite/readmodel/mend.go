@@ -168,7 +168,7 @@ func edgesOf(lives string) string {
 	return "SELECT " + quarterOf("from_") + " AS quarter, dimensions, 1 AS n FROM " + lives + `
 		UNION ALL
 		SELECT ` + quarterOf("e") + `, dimensions, -1 FROM (
-			SELECT dimensions, greatest(from_, least(coalesce(own_end, ` + neverText + "), coalesce(cut_at, " + neverText + "))) AS e FROM " + lives + `
+			SELECT dimensions, max(from_, min(coalesce(own_end, ` + neverText + "), coalesce(cut_at, " + neverText + "))) AS e FROM " + lives + `
 		) WHERE e < ` + neverText
 }
 

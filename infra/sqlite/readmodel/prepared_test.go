@@ -11,7 +11,7 @@ import (
 
 func TestAStatementIsNotClosedUnderTheHandsOfWhoRunsIt(t *testing.T) {
 	t.Parallel()
-	f, err := openFile(t.Context(), filepath.Join(t.TempDir(), "x.db"), Schema{Model: "x", Version: 1})
+	f, err := openFile(t.Context(), filepath.Join(t.TempDir(), "x.db"), schema{Model: "x", Version: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -22,7 +22,7 @@ func TestAStatementIsNotClosedUnderTheHandsOfWhoRunsIt(t *testing.T) {
 		group.Go(func() {
 			for range 3000 {
 				text := fmt.Sprintf("SELECT count(*) FROM parked WHERE %d = 0", random.IntN(maxPrepared+60))
-				if err := f.Each(t.Context(), text, nil, func(r *sql.Rows) error { var n int; return r.Scan(&n) }); err != nil {
+				if err := f.each(t.Context(), text, nil, func(r *sql.Rows) error { var n int; return r.Scan(&n) }); err != nil {
 					t.Error(err)
 					return
 				}

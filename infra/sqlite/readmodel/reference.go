@@ -9,7 +9,7 @@ import (
 	"carryon/query"
 )
 
-var referenceSchema = Schema{Model: "reference", Version: 1, Tables: `
+var referenceSchema = schema{Model: "reference", Version: 1, Tables: `
 CREATE TABLE policies (
 	policy TEXT NOT NULL, version INTEGER NOT NULL, effective_from INTEGER NOT NULL, document BLOB NOT NULL, recorded_at INTEGER NOT NULL,
 	actor TEXT NOT NULL, role TEXT NOT NULL, shard INTEGER NOT NULL, entry INTEGER NOT NULL, place INTEGER NOT NULL,
@@ -52,8 +52,8 @@ func (s *Reference) Begin(ctx context.Context, shard int) (projector.ReferenceTx
 
 type referenceTx struct{ *tx }
 
-var upsertPolicy = Many{
-	Head: "INSERT INTO policies (policy, version, effective_from, document, recorded_at, actor, role, shard, entry, place) VALUES", Cols: 10, Key: 2,
+var upsertPolicy = many{
+	Head: "INSERT INTO policies (policy, version, effective_from, document, recorded_at, actor, role, shard, entry, place) VALUES", Cols: 10,
 	Tail: `ON CONFLICT (policy, version) DO UPDATE SET effective_from = excluded.effective_from, document = excluded.document, recorded_at = excluded.recorded_at,
 		actor = excluded.actor, role = excluded.role, shard = excluded.shard, entry = excluded.entry, place = excluded.place`,
 }
@@ -67,8 +67,8 @@ func (t referenceTx) AddPolicies(ctx context.Context, rows []projector.PolicyRow
 	})
 }
 
-var insertWithdrawal = Many{
-	Head: "INSERT INTO withdrawals (shard, entry, place, title, countries, from_, recorded_at) VALUES", Cols: 7, Key: 3,
+var insertWithdrawal = many{
+	Head: "INSERT INTO withdrawals (shard, entry, place, title, countries, from_, recorded_at) VALUES", Cols: 7,
 	Tail: `ON CONFLICT (shard, entry, place) DO UPDATE SET title = excluded.title, countries = excluded.countries, from_ = excluded.from_,
 		recorded_at = excluded.recorded_at`,
 }

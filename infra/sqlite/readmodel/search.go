@@ -23,7 +23,7 @@ import (
 //
 // The index holds no positions and no text: words are folded before they come here, so that only the spaces between them
 // part them, and they are marked in the text when it is shown.
-var searchSchema = Schema{Model: "search", Version: 3, Tables: streamTable + dimensionTable + `
+var searchSchema = schema{Model: "search", Version: 3, Tables: streamTable + dimensionTable + `
 CREATE TABLE titles (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
 CREATE TABLE documents (
 	id INTEGER PRIMARY KEY, stream INTEGER NOT NULL, seq INTEGER NOT NULL, entry INTEGER NOT NULL, place INTEGER NOT NULL,
@@ -72,13 +72,13 @@ const placeBits = 21
 func firstOf(millisecond int64) int64 { return millisecond << placeBits }
 
 var (
-	insertDocument = Many{
+	insertDocument = many{
 		Head: `INSERT INTO documents (id, stream, seq, entry, place, event, type, occurred_at, recorded_at, actor, device, license, case_, decision, title_name, dimensions) VALUES`,
 		Cols: 16,
 	}
-	insertWords     = Many{Head: "INSERT INTO words (rowid, text) VALUES", Cols: 2}
-	insertTitleName = Many{Head: "INSERT INTO titles (id, name) VALUES", Cols: 2, Tail: "ON CONFLICT DO NOTHING"}
-	insertWord      = Many{Head: "INSERT INTO vocabulary (word) VALUES", Cols: 1, Tail: "ON CONFLICT DO NOTHING"}
+	insertWords     = many{Head: "INSERT INTO words (rowid, text) VALUES", Cols: 2}
+	insertTitleName = many{Head: "INSERT INTO titles (id, name) VALUES", Cols: 2, Tail: "ON CONFLICT DO NOTHING"}
+	insertWord      = many{Head: "INSERT INTO vocabulary (word) VALUES", Cols: 1, Tail: "ON CONFLICT DO NOTHING"}
 )
 
 // AddDocuments adds documents.
@@ -460,7 +460,7 @@ func (s *Search) Facets(ctx context.Context, q query.SearchAsked, fields []strin
 // noPolicy is the version of the policy where none decided.
 const noPolicy = "0"
 
-// facetCounts are how many of the hits have the same values of fields; several rows may have the same ones. Many documents
+// facetCounts are how many of the hits have the same values of fields; several rows may have the same ones. many documents
 // share their dimensions: they are counted first, and looked up once, in their order.
 func facetCounts(fields []string, hits string) (string, error) {
 	columns, inner, dimensions := "g.n", "", false

@@ -39,7 +39,7 @@ func TestTheIndexKnowsFoldedWordsAsTheyAre(t *testing.T) {
 	number := 0
 	for some := range slices.Chunk(slices.Collect(maps.Keys(folded)), 10_000) {
 		number++
-		if _, err := s.conn.ExecContext(t.Context(), insertWords.Statement(1), number, strings.Join(some, " ")); err != nil {
+		if _, err := s.conn.ExecContext(t.Context(), insertWords.statement(1), number, strings.Join(some, " ")); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -17,10 +17,10 @@ CREATE TABLE streams (
 );
 `
 
-var upsertStream = Many{
+var upsertStream = many{
 	Head: "INSERT INTO streams (stream, version, shard, entry, place) VALUES",
 	Tail: "ON CONFLICT (stream) DO UPDATE SET version = excluded.version, shard = excluded.shard, entry = excluded.entry, place = excluded.place",
-	Cols: 5, Key: 1,
+	Cols: 5,
 }
 
 // SetVersions says how far the model is with the streams.
@@ -31,7 +31,7 @@ func (t *tx) SetVersions(ctx context.Context, versions []projector.StreamVersion
 	})
 }
 
-var addStream = Many{
+var addStream = many{
 	Head: "INSERT INTO streams (stream, version, shard, entry, place) VALUES",
 	Tail: "ON CONFLICT (stream) DO NOTHING",
 	Cols: 5,

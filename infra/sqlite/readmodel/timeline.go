@@ -16,7 +16,7 @@ import (
 
 // Rows lie by customer and seq, so that a customer's history is one stretch of the file, with all that filters read.
 // The event itself lies beside them, packed, in the order of arrival.
-var timelineSchema = Schema{Model: "timeline", Version: 1, Tables: streamTable + `
+var timelineSchema = schema{Model: "timeline", Version: 1, Tables: streamTable + `
 CREATE TABLE events (
 	stream INTEGER NOT NULL, seq INTEGER NOT NULL, recorded_at INTEGER NOT NULL, type TEXT NOT NULL,
 	actor TEXT NOT NULL, role TEXT NOT NULL, device TEXT NOT NULL, title TEXT NOT NULL, license TEXT NOT NULL,
@@ -63,9 +63,9 @@ type timelineTx struct{ *tx }
 const bodyBits = 48
 
 var (
-	insertEvent = Many{Head: "INSERT INTO events (stream, seq, recorded_at, type, actor, role, device, title, license, entry, place, body) VALUES", Cols: 12}
-	insertBody  = Many{Head: "INSERT INTO bodies (id, packed) VALUES", Cols: 2}
-	insertRef   = Many{Head: "INSERT INTO refs (hash, stream, seq) VALUES", Cols: 3, Tail: "ON CONFLICT DO NOTHING"}
+	insertEvent = many{Head: "INSERT INTO events (stream, seq, recorded_at, type, actor, role, device, title, license, entry, place, body) VALUES", Cols: 12}
+	insertBody  = many{Head: "INSERT INTO bodies (id, packed) VALUES", Cols: 2}
+	insertRef   = many{Head: "INSERT INTO refs (hash, stream, seq) VALUES", Cols: 3, Tail: "ON CONFLICT DO NOTHING"}
 )
 
 // AddTimeline adds rows.
