@@ -36,8 +36,9 @@ type page struct {
 
 var _ Log = (*ahead)(nil)
 
-// aheadPages are what all shards together may have ready.
-const aheadPages = 8
+// aheadPages are what all shards together may have ready: in the embedded profile, of whose two shards one is all but
+// empty, about as much as a transaction of a rebuild takes.
+const aheadPages = 24
 
 func readAhead(log Log, shards int) *ahead {
 	a := &ahead{log: log, pages: max(1, aheadPages/max(1, shards)), runs: make(map[int]*aheadRun)}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"carryon/domain"
@@ -80,18 +81,54 @@ func (Customers) Apply(ctx context.Context, tx CustomersTx, events []*domain.Eve
 		return err
 	}
 	var changed customerRows
-	states := make([]CustomerState, 0, len(streams))
-	for _, stream := range streams {
-		state, err := foldCustomer(stream, stored[stream], byStream[stream], &changed)
-		if err != nil {
-			return err
+	saving := saveBeside(ctx, tx, len(streams))
+	defer saving.finish()
+	for some := range slices.Chunk(streams, savedAtOnce) {
+		states := make([]CustomerState, 0, len(some))
+		for _, stream := range some {
+			state, err := foldCustomer(stream, stored[stream], byStream[stream], &changed)
+			if err != nil {
+				return err
+			}
+			states = append(states, state)
 		}
-		states = append(states, state)
+		saving.states <- states
 	}
-	if err := tx.SaveStates(ctx, states); err != nil {
-		return err
+	if saving.finish(); saving.err != nil {
+		return saving.err
 	}
 	return changed.save(ctx, tx)
+}
+
+// savedAtOnce states are saved together.
+const savedAtOnce = 512
+
+// saving saves states while others are folded. Whoever begins it waits for it, and leaves the transaction alone until
+// then.
+type saving struct {
+	states chan []CustomerState
+	end    func()
+	group  sync.WaitGroup
+	err    error // of the goroutine that saves until finish
+}
+
+func saveBeside(ctx context.Context, tx CustomersTx, most int) *saving {
+	s := &saving{states: make(chan []CustomerState, (most+savedAtOnce-1)/savedAtOnce)} // there is room for all
+	s.end = sync.OnceFunc(func() { close(s.states) })
+	s.group.Go(func() { // ends with end
+		for states := range s.states {
+			if s.err == nil {
+				s.err = tx.SaveStates(ctx, states)
+			}
+		}
+	})
+	return s
+}
+
+// finish waits until nothing is saved any more; then err tells how it went.
+func (s *saving) finish() {
+	s.end()
+	s.group.Wait()
 }
 
 // byCustomer groups the events of customers' streams, each in order; the streams are in order, too.

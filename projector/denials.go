@@ -61,16 +61,15 @@ func (Denials) Apply(ctx context.Context, tx DenialsTx, events []*domain.Event) 
 		}
 		rows = append(rows, row)
 	}
-	if len(rows) > 0 {
-		if err := tx.AddDenials(ctx, rows); err != nil {
-			return err
-		}
-	}
 	versions := customersOnly(newestOf(events))
 	if len(versions) == 0 {
 		return nil
 	}
-	return tx.SetVersions(ctx, versions)
+	// First, as in the timeline.
+	if err := tx.SetVersions(ctx, versions); err != nil || len(rows) == 0 {
+		return err
+	}
+	return tx.AddDenials(ctx, rows)
 }
 
 // DeniedType is the type of the events that the denials are made of.

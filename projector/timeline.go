@@ -58,10 +58,11 @@ func (Timeline) Apply(ctx context.Context, tx TimelineTx, events []*domain.Event
 	if len(rows) == 0 {
 		return nil
 	}
-	if err := tx.AddTimeline(ctx, rows); err != nil {
+	// First, because it is a store's cheapest way to learn what it needs of the streams.
+	if err := tx.SetVersions(ctx, customersOnly(newestOf(events))); err != nil {
 		return err
 	}
-	return tx.SetVersions(ctx, customersOnly(newestOf(events)))
+	return tx.AddTimeline(ctx, rows)
 }
 
 // customersOnly leaves the streams of the reference shard out.

@@ -65,7 +65,7 @@ func (s *Analytics) Begin(ctx context.Context, shard int) (projector.AnalyticsTx
 type analyticsTx struct{ *tx }
 
 var (
-	insertFact = many{Head: "INSERT INTO facts (metric, quarter, customer, seq, dimensions, device, license, actor) VALUES", Cols: 8}
+	insertFact = many{Head: "INSERT OR ROLLBACK INTO facts (metric, quarter, customer, seq, dimensions, device, license, actor) VALUES", Cols: 8}
 	addCount   = many{
 		Head: "INSERT INTO rollups (metric, quarter, dimensions, n) VALUES",
 		Tail: "ON CONFLICT (metric, quarter, dimensions) DO UPDATE SET n = rollups.n + excluded.n", Cols: 4,

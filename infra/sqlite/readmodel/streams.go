@@ -3,7 +3,6 @@ package readmodel
 import (
 	"context"
 	"database/sql"
-	"fmt"
 
 	"carryon/domain"
 	"carryon/projector"
@@ -19,48 +18,53 @@ CREATE TABLE streams (
 
 var upsertStream = many{
 	Head: "INSERT INTO streams (stream, version, shard, entry, place) VALUES",
-	Tail: "ON CONFLICT (stream) DO UPDATE SET version = excluded.version, shard = excluded.shard, entry = excluded.entry, place = excluded.place",
+	Tail: "ON CONFLICT (stream) DO UPDATE SET version = excluded.version, shard = excluded.shard, entry = excluded.entry, place = excluded.place RETURNING stream, id",
 	Cols: 5,
 }
 
-// SetVersions says how far the model is with the streams.
+// SetVersions says how far the model is with the streams, and learns their numbers by the way.
 func (t *tx) SetVersions(ctx context.Context, versions []projector.StreamVersion) error {
-	return t.write(ctx, upsertStream, len(versions), func(i int, args []any) []any {
+	if t.numbers == nil {
+		t.numbers = make(map[domain.StreamID]int64, len(versions))
+	}
+	return t.writeReturning(ctx, upsertStream, len(versions), func(i int, args []any) []any {
 		v := &versions[i]
 		return append(args, v.Stream, int64(v.Version), v.Position.Shard, int64(v.Position.Index), v.Position.Place)
-	})
+	}, t.number)
+}
+
+// number takes down the number of a stream.
+func (t *tx) number(r *sql.Rows) error {
+	var stream domain.StreamID
+	var id int64
+	err := r.Scan(&stream, &id)
+	t.numbers[stream] = id
+	return err
 }
 
 var addStream = many{
 	Head: "INSERT INTO streams (stream, version, shard, entry, place) VALUES",
-	Tail: "ON CONFLICT (stream) DO NOTHING",
+	Tail: "RETURNING stream, id",
 	Cols: 5,
 }
 
 // numbersOf are the numbers of streams, which are made where there are none.
 func (t *tx) numbersOf(ctx context.Context, streams []domain.StreamID) (map[domain.StreamID]int64, error) {
-	numbers := make(map[domain.StreamID]int64, len(streams))
-	for range 2 {
-		err := eachIn(ctx, t, "SELECT stream, id FROM streams WHERE stream IN (SELECT value FROM json_each(?))", missing(streams, numbers), func(r *sql.Rows) error {
-			var stream domain.StreamID
-			var id int64
-			err := r.Scan(&stream, &id)
-			numbers[stream] = id
-			return err
-		})
-		if err != nil {
+	if t.numbers == nil {
+		t.numbers = make(map[domain.StreamID]int64, len(streams))
+	}
+	unknown := missing(streams, t.numbers)
+	if len(unknown) > 0 {
+		if err := eachIn(ctx, t, "SELECT stream, id FROM streams WHERE stream IN (SELECT value FROM json_each(?))", unknown, t.number); err != nil {
 			return nil, err
 		}
-		unknown := missing(streams, numbers)
-		if len(unknown) == 0 {
-			return numbers, nil
-		}
-		err = t.write(ctx, addStream, len(unknown), func(i int, args []any) []any { return append(args, unknown[i], 0, t.shard, 0, 0) })
+		fresh := missing(unknown, t.numbers)
+		err := t.writeReturning(ctx, addStream, len(fresh), func(i int, args []any) []any { return append(args, fresh[i], 0, t.shard, 0, 0) }, t.number)
 		if err != nil {
 			return nil, err
 		}
 	}
-	return nil, fmt.Errorf("read model %s: streams that were just written are not there", t.f.model)
+	return t.numbers, nil
 }
 
 func missing(streams []domain.StreamID, numbers map[domain.StreamID]int64) []domain.StreamID {

@@ -63,9 +63,9 @@ type timelineTx struct{ *tx }
 const bodyBits = 48
 
 var (
-	insertEvent = many{Head: "INSERT INTO events (stream, seq, recorded_at, type, actor, role, device, title, license, entry, place, body) VALUES", Cols: 12}
-	insertBody  = many{Head: "INSERT INTO bodies (id, packed) VALUES", Cols: 2}
-	insertRef   = many{Head: "INSERT INTO refs (hash, stream, seq) VALUES", Cols: 3, Tail: "ON CONFLICT DO NOTHING"}
+	insertEvent = many{Head: "INSERT OR ROLLBACK INTO events (stream, seq, recorded_at, type, actor, role, device, title, license, entry, place, body) VALUES", Cols: 12}
+	insertBody  = many{Head: "INSERT OR ROLLBACK INTO bodies (id, packed) VALUES", Cols: 2}
+	insertRef   = many{Head: "INSERT OR ROLLBACK INTO refs (hash, stream, seq) VALUES", Cols: 3, Tail: "ON CONFLICT DO NOTHING"}
 )
 
 // AddTimeline adds rows.
@@ -114,13 +114,24 @@ func pack(rows []projector.TimelineRow) *packing {
 	p := &packing{packed: make([][]byte, len(rows))}
 	p.group.Go(func() {
 		for i := range rows {
-			if p.packed[i], p.err = compact.Event(rows[i].Event); p.err != nil {
-				p.err = &projector.PoisonError{Event: rows[i].Event, Err: p.err}
+			var err error
+			if p.packed[i], err = packEvent(rows[i].Event); err != nil {
+				p.err = &projector.PoisonError{Event: rows[i].Event, Err: err}
 				return
 			}
 		}
 	})
 	return p
+}
+
+// packEvent turns a panic into an error: nobody else does, beside the consumer's work.
+func packEvent(e *domain.Event) (packed []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return compact.Event(e)
 }
 
 func (p *packing) wait() ([][]byte, error) {

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 
+	"carryon/domain"
 	"carryon/projector"
 )
 
@@ -20,6 +21,7 @@ type tx struct {
 	anyParked bool
 	over      bool
 	combined  map[projector.Dimensions]int64 // combinations that this transaction has made sure of
+	numbers   map[domain.StreamID]int64      // of streams that this transaction has met
 }
 
 // begin waits for its turn behind other shards in this process, and for a moment for other processes. A transaction on
@@ -161,9 +163,11 @@ func (t *tx) each(ctx context.Context, text string, args []any, scan func(*sql.R
 	return t.f.named(storeError(err))
 }
 
-// many is a statement that writes many rows at once: head, the values, tail.
+// many is a statement that writes many rows at once: head, the values, tail. Whatever fails is rolled back as a whole, so
+// where rows are only added the head says OR ROLLBACK: SQLite need not be able to take back the statement alone then,
+// and writes no copies of pages for that.
 type many struct {
-	Head string // INSERT INTO t (a, b) VALUES
+	Head string // INSERT OR ROLLBACK INTO t (a, b) VALUES
 	Tail string // ON CONFLICT …
 	Cols int
 }
@@ -174,9 +178,18 @@ func (m many) statement(rows int) string {
 	return m.Head + " " + row + strings.Repeat(", "+row, rows-1) + " " + m.Tail
 }
 
-// write writes n rows; bind appends the values of row i. Statements have 128 rows, and for the rest 64, 32, … 1, so that
-// few are prepared.
+// write writes n rows; bind appends the values of row i.
 func (t *tx) write(ctx context.Context, m many, n int, bind func(i int, args []any) []any) error {
+	return t.inPieces(m, n, bind, func(text string, args []any) error { return t.exec(ctx, text, args...) })
+}
+
+// writeReturning is write with a statement that returns rows.
+func (t *tx) writeReturning(ctx context.Context, m many, n int, bind func(i int, args []any) []any, scan func(*sql.Rows) error) error {
+	return t.inPieces(m, n, bind, func(text string, args []any) error { return t.each(ctx, text, args, scan) })
+}
+
+// inPieces has n rows written by statements of 128 rows, and for the rest 64, 32, … 1, so that few are prepared.
+func (t *tx) inPieces(m many, n int, bind func(i int, args []any) []any, run func(text string, args []any) error) error {
 	size := rowsAtOnce
 	for size*m.Cols > maxVariables {
 		size /= 2
@@ -190,7 +203,7 @@ func (t *tx) write(ctx context.Context, m many, n int, bind func(i int, args []a
 		for j := range size {
 			args = bind(i+j, args)
 		}
-		if err := t.exec(ctx, m.statement(size), args...); err != nil {
+		if err := run(m.statement(size), args); err != nil {
 			return err
 		}
 		i += size
