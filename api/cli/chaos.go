@@ -79,7 +79,7 @@ func (c chaosCommand) Run(r *run) error {
 		return err
 	}
 	const day = 24 * time.Hour // that a clock may be wrong by
-	show := newChaosProgress(r.Err, c.Events, c.Faults)
+	show := newChaosProgress(r.Err, c, state)
 	err = chaos.Run(r.ctx, site, chaos.Options{
 		Folder: folder, Seed: state.Seed, Events: c.Events, Faults: c.Faults, Duration: c.Duration,
 		RoundCommands: c.RoundCommands, RoundFaults: c.RoundFaults, StoreEvents: c.StoreEvents,
@@ -261,11 +261,11 @@ type chaosProgress struct {
 	faults bool
 }
 
-func newChaosProgress(w io.Writer, events, faults int64) *chaosProgress {
-	if events == 0 && faults > 0 {
-		return &chaosProgress{show: newProgress(w, "chaos", "faults", faults), faults: true}
+func newChaosProgress(w io.Writer, c chaosCommand, resumed *chaos.State) *chaosProgress {
+	if c.Events == 0 && c.Faults > 0 {
+		return &chaosProgress{show: resumedProgress(w, "chaos", "faults", c.Faults, resumed.Faults()), faults: true}
 	}
-	return &chaosProgress{show: newProgress(w, "chaos", "events", events)}
+	return &chaosProgress{show: resumedProgress(w, "chaos", "events", c.Events, resumed.Events)}
 }
 
 func (p *chaosProgress) set(events, faults int64) {

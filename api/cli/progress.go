@@ -22,6 +22,11 @@ type progress interface {
 
 // newProgress begins a display of total units of what, as in "events".
 func newProgress(w io.Writer, title, what string, total int64) progress {
+	return resumedProgress(w, title, what, total, 0)
+}
+
+// resumedProgress is newProgress of work of which a part was done before: what it does a second is counted from there.
+func resumedProgress(w io.Writer, title, what string, total, before int64) progress {
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
 		return &bar{bar: progressbar.NewOptions64(total,
 			progressbar.OptionSetWriter(w),
@@ -35,7 +40,7 @@ func newProgress(w io.Writer, title, what string, total int64) progress {
 			progressbar.OptionClearOnFinish(),
 		)}
 	}
-	return &lines{w: w, title: title, what: what, total: total, begin: time.Now()}
+	return &lines{w: w, title: title, what: what, total: total, before: before, last: before, begin: time.Now()}
 }
 
 type bar struct {
@@ -60,6 +65,7 @@ type lines struct {
 	w           io.Writer
 	title, what string
 	total, last int64
+	before      int64 // of last
 	begin, said time.Time
 }
 
@@ -80,7 +86,7 @@ func (l *lines) Done() {
 }
 
 func (l *lines) say() {
-	rate := float64(l.last) / max(time.Since(l.begin).Seconds(), 1e-3)
+	rate := float64(l.last-l.before) / max(time.Since(l.begin).Seconds(), 1e-3)
 	if l.total > 0 {
 		fmt.Fprintf(l.w, "%s: %d of %d %s (%d %%), %.0f a second\n", l.title, l.last, l.total, l.what, min(100, 100*l.last/l.total), rate)
 		return
