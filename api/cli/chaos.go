@@ -200,17 +200,20 @@ const sampledStreams = 60
 
 // auditChaos does what verify --catch-up --journal does.
 func auditChaos(ctx context.Context, r *run, settings *config.Config, seed uint64, journal string, complete bool) (out chaos.Audited, err error) {
-	quiet := *r
-	quiet.ctx, quiet.config, quiet.Err = ctx, settings, io.Discard
-	system, err := quiet.openKept(OpenOptions{OnlyReads: true})
+	auditing := *r
+	auditing.ctx, auditing.config = ctx, settings
+	if !complete { // else it takes long enough for its progress to be shown
+		auditing.Err = io.Discard
+	}
+	system, err := auditing.openKept(OpenOptions{OnlyReads: true})
 	if err != nil {
 		return out, err
 	}
-	defer quiet.close(system)
-	if err := quiet.catchUp(system); err != nil {
+	defer auditing.close(system)
+	if err := auditing.catchUp(system); err != nil {
 		return out, err
 	}
-	kept, err := checkJournal(&quiet, system, journal)
+	kept, err := checkJournal(&auditing, system, journal)
 	if err != nil {
 		return out, err
 	}
@@ -218,7 +221,7 @@ func auditChaos(ctx context.Context, r *run, settings *config.Config, seed uint6
 	if !complete {
 		o.Sample = sampledStreams
 	}
-	report, err := quiet.audit(system, o)
+	report, err := auditing.audit(system, o)
 	if err != nil {
 		return out, err
 	}
