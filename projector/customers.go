@@ -118,11 +118,21 @@ func saveBeside(ctx context.Context, tx CustomersTx, most int) *saving {
 	s.group.Go(func() { // ends with end
 		for states := range s.states {
 			if s.err == nil {
-				s.err = tx.SaveStates(ctx, states)
+				s.err = saveStates(ctx, tx, states)
 			}
 		}
 	})
 	return s
+}
+
+// saveStates turns a panic into an error, as the consumer does with those of its own goroutine.
+func saveStates(ctx context.Context, tx CustomersTx, states []CustomerState) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &panicError{value: r}
+		}
+	}()
+	return tx.SaveStates(ctx, states)
 }
 
 // finish waits until nothing is saved any more; then err tells how it went.
