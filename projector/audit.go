@@ -50,6 +50,7 @@ type SelfAuditable interface {
 type AuditOptions struct {
 	Sample   int                                   // streams whose history and rows are compared; 0: all
 	Seed     uint64                                // which ones
+	Workers  int                                   // streams that are compared at once; 0: 1
 	Progress func(stage string, done, total int64) // may be nil
 }
 
@@ -58,6 +59,7 @@ func Audit(ctx context.Context, target AuditTarget, options AuditOptions) (Audit
 	if options.Progress == nil {
 		options.Progress = func(string, int64, int64) {}
 	}
+	setDefault(&options.Workers, 1)
 	a := &audit{AuditTarget: target, AuditOptions: options, report: &AuditReport{}, streams: make(map[domain.StreamID]*auditedStream)}
 	a.known = &known{log: target.Log, upTo: map[int]uint64{}, later: map[domain.StreamID]uint64{}}
 	a.report.known = a.known

@@ -105,17 +105,25 @@ const maxWrong = 10_000
 
 func (a *audit) differs(what, where, format string, args ...any) {
 	if what != whatRows {
-		if a.report.doubtful == nil {
-			a.report.doubtful = map[string]bool{}
-		}
-		a.report.doubtful[where] = true
+		a.doubt(where)
 		a.broken = a.broken || what == whatChain
 	}
+	a.found(Difference{What: what, Where: where, Says: fmt.Sprintf(format, args...)})
+}
+
+func (a *audit) doubt(where string) {
+	if a.report.doubtful == nil {
+		a.report.doubtful = map[string]bool{}
+	}
+	a.report.doubtful[where] = true
+}
+
+func (a *audit) found(d Difference) {
 	if len(a.report.Differences) >= maxDifferences {
 		a.report.More++
 		return
 	}
-	a.report.Differences = append(a.report.Differences, Difference{What: what, Where: where, Says: fmt.Sprintf(format, args...)})
+	a.report.Differences = append(a.report.Differences, d)
 }
 
 // Clean tells whether everything agrees.

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"carryon/domain"
@@ -56,28 +58,39 @@ func sample(streams []domain.StreamID, n int, seed uint64) []domain.StreamID {
 	return picked
 }
 
+// streamsAtOnce are compared before what was found of them is put together: many for each worker, so that few wait for
+// the slowest.
+const streamsAtOnce = 64
+
 // compareStreams compares the history of each stream with the log, and then the rows of each model with the history: a
-// history is read once for all of them.
+// history is read once for all of them. What is found is told in the order of the streams, however many are compared at
+// once.
 func (a *audit) compareStreams(ctx context.Context) error {
 	streams := a.sampled()
-	for i, id := range streams {
-		a.read = readHistory{}
-		if err := a.compareHistory(ctx, id); err != nil {
+	done := int64(0)
+	for some := range slices.Chunk(streams, streamsAtOnce) {
+		parts := make([]*audit, len(some))
+		failed := make([]error, len(some))
+		var taken atomic.Int64
+		var working sync.WaitGroup
+		for range min(a.Workers, len(some)) {
+			working.Go(func() {
+				for i := int(taken.Add(1)) - 1; i < len(some) && ctx.Err() == nil; i = int(taken.Add(1)) - 1 {
+					parts[i] = a.part()
+					failed[i] = parts[i].compareOneStream(ctx, some[i])
+				}
+			})
+		}
+		working.Wait()
+		if err := errors.Join(append(failed, context.Cause(ctx))...); err != nil {
 			return err
 		}
-		for m := range a.Models {
-			model := &a.Models[m]
-			if model.Rows == nil {
-				continue
-			}
-			if err := a.compareStream(ctx, model, id); err != nil {
-				return fmt.Errorf("comparing %s in %s: %w", id, model.Name, err)
-			}
-			a.report.Recomputed++
+		for _, part := range parts {
+			a.add(part)
+			done++
+			a.Progress("histories and rows", done, int64(len(streams)))
 		}
-		a.Progress("histories and rows", int64(i+1), int64(len(streams)))
 	}
-	a.read = readHistory{}
 	if err := a.compareOvertaken(ctx); err != nil {
 		return err
 	}
@@ -85,6 +98,48 @@ func (a *audit) compareStreams(ctx context.Context) error {
 		if err := a.compareSums(ctx, &a.Models[m]); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// part is an audit of one stream, within this one: what was read before is shared and only read, what it finds is its
+// own until it is added.
+func (a *audit) part() *audit {
+	return &audit{AuditTarget: a.AuditTarget, report: &AuditReport{}, streams: a.streams, checkpoints: a.checkpoints}
+}
+
+// add puts what a part has found behind what was found before.
+func (a *audit) add(part *audit) {
+	a.report.Histories += part.report.Histories
+	a.report.Recomputed += part.report.Recomputed
+	a.overtaken = append(a.overtaken, part.overtaken...)
+	a.broken = a.broken || part.broken
+	for _, wrong := range part.report.Wrong {
+		a.wrong(wrong)
+	}
+	for where := range part.report.doubtful {
+		a.doubt(where)
+	}
+	for _, d := range part.report.Differences {
+		a.found(d)
+	}
+	a.report.More += part.report.More
+}
+
+// compareOneStream compares a stream's history, and its rows in each model.
+func (a *audit) compareOneStream(ctx context.Context, id domain.StreamID) error {
+	if err := a.compareHistory(ctx, id); err != nil {
+		return err
+	}
+	for m := range a.Models {
+		model := &a.Models[m]
+		if model.Rows == nil {
+			continue
+		}
+		if err := a.compareStream(ctx, model, id); err != nil {
+			return fmt.Errorf("comparing %s in %s: %w", id, model.Name, err)
+		}
+		a.report.Recomputed++
 	}
 	return nil
 }
@@ -330,16 +385,21 @@ func auditStream(ctx context.Context, model *AuditedStore, id domain.StreamID, e
 }
 
 func (a *audit) rowsDiffer(wrong WrongRows, words []string) {
-	switch {
-	case len(words) == 0:
-	case len(a.report.Wrong) < maxWrong:
-		a.report.Wrong = append(a.report.Wrong, wrong)
-	default:
-		a.report.MoreWrong = true
+	if len(words) > 0 {
+		a.wrong(wrong)
 	}
 	for _, said := range words {
 		a.differs(whatRows, wrong.String(), "%s", said)
 	}
+}
+
+// wrong lists rows to be made anew, as far as there is room.
+func (a *audit) wrong(wrong WrongRows) {
+	if len(a.report.Wrong) >= maxWrong {
+		a.report.MoreWrong = true
+		return
+	}
+	a.report.Wrong = append(a.report.Wrong, wrong)
 }
 
 // appliedEvents are the events of a stream that a model has applied: up to its checkpoint, and before the first failed

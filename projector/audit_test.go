@@ -110,6 +110,49 @@ func TestAnAuditOfASampleComparesSoManyStreamsAndTheSameForASeed(t *testing.T) {
 	}
 }
 
+// differing is a model that differs in every stream, in several things.
+type differing struct{}
+
+func (differing) AuditStream(_ context.Context, stream domain.StreamID, events []domain.Event) ([]string, error) {
+	return []string{projector.NotStored + "one", projector.NotGiven + "two of " + string(stream), fmt.Sprint("three of ", len(events))}, nil
+}
+
+func TestWhatIsFoundIsToldAlikeHoweverManyStreamsAreComparedAtOnce(t *testing.T) {
+	t.Parallel()
+	f := newFixture(projector.Config{}, counting{}, nil)
+	for i := range 150 { // more than are compared before what was found is put together
+		f.journal.claim(0, fmt.Sprintf("%03d", i))
+	}
+	f.settle(t)
+	target := projector.AuditTarget{Log: f.journal, Histories: f.journal, Shards: []int{0}, Models: []projector.AuditedStore{
+		{Name: "counting", Store: f.store, Rows: recounting{f.store}}, {Name: "differing", Store: f.store, Rows: differing{}},
+	}}
+	told := func(workers int) string {
+		last := int64(0)
+		report, err := projector.Audit(t.Context(), target, projector.AuditOptions{Workers: workers, Progress: func(stage string, done, total int64) {
+			if stage == "histories and rows" {
+				if last++; done != last || total != 150 {
+					t.Errorf("%d of %d after %d streams", done, total, last)
+				}
+			}
+		}})
+		if err != nil || report.More != 350 || report.Recomputed != 300 || report.Histories != 150 || len(report.Wrong) != 150 {
+			t.Fatalf("%d histories, %d times rows, %d streams differ, %d more, %v", report.Histories, report.Recomputed, len(report.Wrong), report.More, err)
+		}
+		var out bytes.Buffer
+		if err := report.Print(&out); err != nil {
+			t.Fatal(err)
+		}
+		return out.String() + fmt.Sprint(report.Wrong)
+	}
+	one := told(1)
+	for _, workers := range []int{2, 7, 1000} {
+		if several := told(workers); several != one {
+			t.Errorf("with %d at once:\n%s\none after the other:\n%s", workers, several, one)
+		}
+	}
+}
+
 // overtaken is a model that applies more between being asked how far it is and being asked for its rows.
 type overtaken struct {
 	projector.Auditable

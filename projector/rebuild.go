@@ -654,7 +654,7 @@ func (m *Model[T, M]) auditRebuild(ctx context.Context, r *rebuild, store M, c *
 	last := time.Now()
 	report, err := Audit(ctx, AuditTarget{
 		Log: m.fresh, Histories: m.ports.Histories, Shards: m.ports.Shards, ShardOf: m.ports.ShardOf, Models: []AuditedStore{audited},
-	}, AuditOptions{Sample: o.Sample, Seed: uint64(r.snapshot().Generation), Progress: func(stage string, done, total int64) {
+	}, AuditOptions{Sample: o.Sample, Seed: uint64(r.snapshot().Generation), Workers: m.cfg.Rebuild.Workers, Progress: func(stage string, done, total int64) {
 		r.set(func(s *RebuildStatus) { s.Stage, s.StageDone, s.StageTotal = stage, done, total })
 		_, _ = r.unpaused(ctx)
 		if took := time.Since(last); took > 20*time.Millisecond {

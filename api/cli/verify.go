@@ -17,9 +17,13 @@ type verifyCommand struct {
 	CatchUp bool   `help:"First run the projectors up to the tails: for a service that is stopped."`
 	Sample  int    `help:"Recompute only so many customers; 0: all." default:"0"`
 	Seed    uint64 `help:"Which customers are sampled." default:"1"`
+	Workers int    `placeholder:"N" help:"Customers that are compared at once; 1 leaves the most to a system that works meanwhile (twice the number of processors)."`
 	Repair  bool   `help:"Make the rows that differ anew from the log, customer by customer, also while it is served; then compare them again."`
 	Journal string `help:"Also look for every acknowledged command of this file (see simulate --journal)." placeholder:"FILE"`
 }
+
+// maxWorkers is more than any store answers at once.
+const maxWorkers = 256
 
 // Help is shown by --help.
 func (verifyCommand) Help() string {
@@ -28,6 +32,7 @@ func (verifyCommand) Help() string {
 
 func (v verifyCommand) check() error {
 	var c complaints
+	c.wrong(v.Workers < 0 || v.Workers > maxWorkers, "--workers %d is not between 0 and %d", v.Workers, maxWorkers)
 	c.wrong(v.Sample < 0, "--sample %d is negative; 0 means all", v.Sample)
 	c.file("--journal", v.Journal)
 	return c.err()
@@ -55,7 +60,7 @@ func (v verifyCommand) Run(r *run) error {
 			found = append(found, err)
 		}
 	}
-	report, err := r.audit(system, AuditOptions{Sample: v.Sample, Seed: v.Seed})
+	report, err := r.audit(system, AuditOptions{Sample: v.Sample, Seed: v.Seed, Workers: v.Workers})
 	if err != nil {
 		return err
 	}

@@ -83,7 +83,7 @@ func (a *auditor) run(ctx context.Context) {
 
 func (a *auditor) once(ctx context.Context, seed uint64) {
 	begin := time.Now()
-	report, err := a.audit(ctx, cli.AuditOptions{Sample: auditSample, Seed: seed, Progress: func(string, int64, int64) {}})
+	report, err := a.audit(ctx, cli.AuditOptions{Sample: auditSample, Seed: seed, Workers: 1, Progress: func(string, int64, int64) {}})
 	if ctx.Err() != nil {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 
 	"carryon/api/cli"
 	"carryon/command"
@@ -101,7 +102,10 @@ func (s *System) Audit(ctx context.Context, o cli.AuditOptions) (projector.Audit
 	if err != nil {
 		return projector.AuditReport{}, err
 	}
-	return projector.Audit(ctx, target, projector.AuditOptions{Sample: o.Sample, Seed: o.Seed, Progress: o.Progress})
+	if o.Workers == 0 {
+		o.Workers = 2 * runtime.GOMAXPROCS(0) // some wait for a store while others compare
+	}
+	return projector.Audit(ctx, target, projector.AuditOptions{Sample: o.Sample, Seed: o.Seed, Workers: o.Workers, Progress: o.Progress})
 }
 
 // Repair makes anew what an audit found wrong in read models.
