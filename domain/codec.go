@@ -154,6 +154,10 @@ func EncodePayload(p Payload) (typ string, version int, raw []byte, err error) {
 // DecodePayload reads recorded bytes of any schema version that there ever was. It returns ErrUnknownEventType or
 // ErrFutureVersion (wrapped) for what a newer program wrote.
 func DecodePayload(typ string, version int, raw []byte) (Payload, error) {
+	return decodePayload(typ, version, raw, false)
+}
+
+func decodePayload(typ string, version int, raw []byte, toFold bool) (Payload, error) {
 	c, ok := codecFor(typ)
 	switch {
 	case !ok:
@@ -172,7 +176,7 @@ func DecodePayload(typ string, version int, raw []byte) (Payload, error) {
 	}
 	p := c.empty()
 	if w, ok := p.(walker); ok {
-		if readWalked(raw, w) {
+		if readWalked(raw, w, toFold) {
 			return p, nil
 		}
 		p = c.empty()
@@ -190,7 +194,7 @@ func (e *Event) SetData(p Payload) error {
 	if err != nil {
 		return err
 	}
-	e.Type, e.SchemaVersion, e.Payload, e.data = typ, version, raw, p
+	e.Type, e.SchemaVersion, e.Payload, e.data, e.toFold = typ, version, raw, p, false
 	return nil
 }
 
@@ -203,7 +207,7 @@ func (e *Event) SetDataUpTo(p Payload, newest int) error {
 		return err
 	}
 	if newest >= version {
-		e.Type, e.SchemaVersion, e.Payload, e.data = typ, version, raw, p
+		e.Type, e.SchemaVersion, e.Payload, e.data, e.toFold = typ, version, raw, p, false
 		return nil
 	}
 	if raw, err = downcast(typ, version, newest, raw); err != nil {
@@ -213,6 +217,6 @@ func (e *Event) SetDataUpTo(p Payload, newest int) error {
 	if err != nil {
 		return err
 	}
-	e.Type, e.SchemaVersion, e.Payload, e.data = typ, newest, raw, read
+	e.Type, e.SchemaVersion, e.Payload, e.data, e.toFold = typ, newest, raw, read, false
 	return nil
 }

@@ -168,7 +168,7 @@ func TestHandWrittenLayoutsReadOrdinaryPayloads(t *testing.T) {
 		`"command":"acquire","outcome":"refuse","decided_at":"2026-01-17T22:00:00.5Z","customer_version":0,"versions":{"policy":1,"plan":0,` +
 		`"device_types":1,"catalogue":"c","reference":0},"request":{},"rules":[{"rule":"plan","code":"PLAN_NOT_ELIGIBLE","scope":{},"used":-3,` +
 		`"outcome":"refuse","held_by":[{"kind":"device","id":"d"},{"kind":"device","id":"e"}]}],"remedies":[{"action":"wait","who":"device"}]}}`
-	if !readWalked([]byte(ordinary), new(LicenseDenied)) {
+	if !readWalked([]byte(ordinary), new(LicenseDenied), false) {
 		t.Error("an ordinary payload is left to the standard library")
 	}
 	for what, odd := range map[string]string{
@@ -196,7 +196,7 @@ func TestHandWrittenLayoutsReadOrdinaryPayloads(t *testing.T) {
 		if odd == ordinary {
 			t.Fatalf("%s: nothing was changed", what)
 		}
-		if readWalked([]byte(odd), new(LicenseDenied)) {
+		if readWalked([]byte(odd), new(LicenseDenied), false) {
 			t.Errorf("%s is read by the layout", what)
 		}
 		got, err := DecodePayload("LicenseDenied", 1, []byte(odd))
@@ -206,7 +206,7 @@ func TestHandWrittenLayoutsReadOrdinaryPayloads(t *testing.T) {
 		}
 	}
 	for cut := range len(ordinary) {
-		if readWalked([]byte(ordinary[:cut]), new(LicenseDenied)) {
+		if readWalked([]byte(ordinary[:cut]), new(LicenseDenied), false) {
 			t.Errorf("the first %d bytes are read as a whole", cut)
 		}
 	}
@@ -453,6 +453,12 @@ func FuzzDecodePayload(f *testing.F) {
 	}
 	f.Add("LicenseIssued", 1, []byte(`{"issued_at":"2026-01-01T00:00:00+05:30","license_id":"\ud800","decision":{"rules":null}}`))
 	f.Add("PolicyPublished", 1, []byte(`{"document":"e30="}`))
+	_, _, ordinary, err := EncodePayload(grant(f))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("LicenseIssued", 1, ordinary)
+	f.Add("LicenseIssued", 1, []byte(`{"basis":"books","terms":{"persistent":true},"issued_at":"2026-01-01T00:00:00Z","key_id":"k","decision":{"rules":{]}}}`))
 	f.Fuzz(func(t *testing.T, typ string, version int, raw []byte) {
 		p, err := DecodePayload(typ, version, raw)
 		plain, plainErr := plainly(typ, version, raw)
@@ -476,11 +482,71 @@ func FuzzDecodePayload(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%s was written, and can't be read: %v", first, err)
 		}
+		toFold, err := decodePayload(typ, newest, first, true)
+		if err != nil || !reflect.DeepEqual(withoutDecision(toFold), withoutDecision(again)) {
+			t.Fatalf("%s is read as\n %+v\nand to fold as\n %+v, %v", first, again, toFold, err)
+		}
 		_, _, second, err := EncodePayload(again)
 		if err != nil || !bytes.Equal(first, second) {
 			t.Fatalf("written first as\n %s\nand then as\n %s (%v)", first, second, err)
 		}
 	})
+}
+
+// withoutDecision is a payload without what folding does not look at.
+func withoutDecision(p Payload) Payload {
+	switch p := p.(type) {
+	case *LicenseIssued:
+		without := *p
+		without.Decision = Decision{}
+		return &without
+	case *LicenseReissued:
+		without := *p
+		without.Decision = Decision{}
+		return &without
+	case *LicenseRenewed:
+		without := *p
+		without.Decision = Decision{}
+		return &without
+	}
+	return p
+}
+
+func TestWhoFoldsIsSparedDecisionsThatChangeNoState(t *testing.T) {
+	t.Parallel()
+	spared := 0
+	for _, typ := range EventTypes() {
+		plain := strings.NewReplacer(`\"`, "", `\t`, "", "\\u2028", "").Replace(string(golden(t, typ, SchemaVersion(typ)))) // escapes go the slow way
+		e := Event{Type: typ, SchemaVersion: SchemaVersion(typ), Payload: []byte(plain)}
+		whole, err := e.Data()
+		if err != nil {
+			t.Fatal(err)
+		}
+		toFold, err := e.FoldData()
+		if err != nil || !reflect.DeepEqual(withoutDecision(toFold), withoutDecision(whole)) {
+			t.Errorf("%s is read as\n %+v\nand to fold as\n %+v, %v", typ, whole, toFold, err)
+		}
+		if !reflect.DeepEqual(toFold, whole) {
+			spared++
+		}
+		e.DecodeToFold()
+		if data, err := e.Data(); e.IsDecoded() || err != nil || !reflect.DeepEqual(data, whole) {
+			t.Errorf("%s, decoded to be folded, says\n %+v, not\n %+v, %v", typ, data, whole, err)
+		}
+		if again, _ := e.FoldData(); !reflect.DeepEqual(again, toFold) {
+			t.Errorf("%s, decoded to be folded, is folded as\n %+v, not\n %+v", typ, again, toFold)
+		}
+		e.Decode()
+		if data, _ := e.Data(); !e.IsDecoded() || !reflect.DeepEqual(data, whole) {
+			t.Errorf("%s, decoded again, says\n %+v, not\n %+v", typ, data, whole)
+		}
+		if again, _ := e.FoldData(); !reflect.DeepEqual(again, whole) {
+			t.Errorf("%s, decoded, is folded as\n %+v, not\n %+v", typ, again, whole)
+		}
+	}
+	if spared != 3 { // issued, re-issued, renewed
+		t.Errorf("%d types have something to be spared", spared)
+	}
 }
 
 // FuzzEventJSON: whatever the bytes, reading an event fails or gives one that comes back the same.
@@ -557,7 +623,7 @@ func BenchmarkDecodeGrant(b *testing.B) {
 }
 
 // grant is the licence that a busy customer gets, with a whole decision in it.
-func grant(b *testing.B) Payload {
+func grant(b testing.TB) Payload {
 	w := busyCustomer(b)
 	v, err := w.books.Acquire(w.moment(), w.ask("dev-phone-1", "new"))
 	if err != nil {

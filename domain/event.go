@@ -64,7 +64,8 @@ type Event struct {
 	Versions      Versions        // what the decision was made from
 	Payload       json.RawMessage // the recorded bytes, in schema version SchemaVersion
 
-	data Payload // decoded, when known
+	data   Payload // decoded, when known
+	toFold bool    // data is what FoldData returns, and not whole
 }
 
 // Payload is what an event says, in the newest schema version of its type.
@@ -76,10 +77,23 @@ type Payload interface {
 // Data is the payload, decoded and, where it was recorded in an older schema version, upcast.
 // It returns ErrUnknownEventType or ErrFutureVersion (wrapped) when this program is too old for it.
 func (e *Event) Data() (Payload, error) {
+	if e.IsDecoded() {
+		return e.data, nil
+	}
+	return e.decoded(false)
+}
+
+// FoldData is Data for who folds: the decision that an issue, a renewal or a re-issue carries may be missing. It changes
+// no state, and is most of what there is to decode.
+func (e *Event) FoldData() (Payload, error) {
 	if e.data != nil {
 		return e.data, nil
 	}
-	data, err := DecodePayload(e.Type, e.SchemaVersion, e.Payload)
+	return e.decoded(true)
+}
+
+func (e *Event) decoded(toFold bool) (Payload, error) {
+	data, err := decodePayload(e.Type, e.SchemaVersion, e.Payload, toFold)
 	if err != nil {
 		return nil, fmt.Errorf("event %s (%s v%d): %w", e.ID, e.Type, e.SchemaVersion, err)
 	}
@@ -89,13 +103,23 @@ func (e *Event) Data() (Payload, error) {
 // Decode makes Data answer from memory from now on, where the payload can be decoded. It must not be called while
 // others use the event; afterwards any number may share it, and nobody may change what Data returns.
 func (e *Event) Decode() {
+	if e.IsDecoded() {
+		return
+	}
+	if data, err := e.decoded(false); err == nil {
+		e.data, e.toFold = data, false
+	}
+}
+
+// DecodeToFold is Decode for FoldData alone.
+func (e *Event) DecodeToFold() {
 	if e.data != nil {
 		return
 	}
-	if data, err := DecodePayload(e.Type, e.SchemaVersion, e.Payload); err == nil {
-		e.data = data
+	if data, err := e.decoded(true); err == nil {
+		e.data, e.toFold = data, true
 	}
 }
 
 // IsDecoded tells whether Data answers from memory.
-func (e *Event) IsDecoded() bool { return e.data != nil }
+func (e *Event) IsDecoded() bool { return e.data != nil && !e.toFold }

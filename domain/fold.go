@@ -8,7 +8,7 @@ func (c *Customer) Apply(e *Event) error {
 	if e.Seq != c.seq+1 {
 		return fmt.Errorf("folding %s: event %d can't follow event %d", e.Stream, e.Seq, c.seq)
 	}
-	data, err := e.Data()
+	data, err := e.FoldData()
 	if err != nil {
 		return fmt.Errorf("folding %s at %d: %w", e.Stream, e.Seq, err)
 	}

@@ -37,7 +37,8 @@ type payloadCoder interface {
 	close()
 	openList(name string, have int) bool // false: there is none
 	openKeptList(name string, have int) bool
-	more(i, have int) bool // ends the list when it says no
+	more(i, have int) bool   // ends the list when it says no
+	passed(name string) bool // an object that is of no use to who reads, and was passed over
 }
 
 // walker is a payload with a walk.
@@ -249,20 +250,25 @@ func (w *payloadWriter) more(i, have int) bool {
 	return i < have
 }
 
-// readWalked reads a payload; false leaves it to encoding/json, with an empty one.
-func readWalked(raw []byte, p walker) bool {
-	r := payloadReader{in: raw}
+// readWalked reads a payload; false leaves it to encoding/json, with an empty one. Who reads to fold passes over what
+// changes no state.
+func readWalked(raw []byte, p walker, toFold bool) bool {
+	r := payloadReader{in: raw, toFold: toFold}
 	r.open("")
 	p.walk(&r)
 	r.close()
 	return !r.odd && r.at == len(raw)
 }
 
+// passed: whatever there is, is written.
+func (w *payloadWriter) passed(string) bool { return false }
+
 // payloadReader reads what a payloadWriter wrote. After the first odd thing it reads nothing more.
 type payloadReader struct {
 	in      []byte
 	at      int
 	odd     bool
+	toFold  bool
 	numbers []int64     // that pointers point to, in pieces
 	moments []time.Time // likewise
 	recent  [8]string   // texts that were read lately: a decision names the same things again and again
@@ -512,4 +518,18 @@ func (r *payloadReader) more(i, _ int) bool {
 		r.expect(',')
 	}
 	return !r.odd
+}
+
+// passed steps over an object to the end of the payload, whose last field it is wherever a payloadWriter wrote it: what
+// is in it is not looked at.
+func (r *payloadReader) passed(name string) bool {
+	if !r.toFold {
+		return false
+	}
+	if r.open(name); !r.odd && len(r.in)-r.at >= 2 && r.in[len(r.in)-2] == '}' {
+		r.at = len(r.in) - 1
+		return true
+	}
+	r.odd = true
+	return true
 }

@@ -15,6 +15,9 @@ func (p *LicenseIssued) walk(c payloadCoder) {
 	c.pointedMoment("expires_at", &p.ExpiresAt)
 	c.text("limited_by", &p.LimitedBy)
 	c.keptText("key_id", &p.KeyID)
+	if c.passed("decision") {
+		return
+	}
 	c.open("decision")
 	decisionFields(c, &p.Decision)
 	c.close()
@@ -35,6 +38,9 @@ func (p *LicenseReissued) walk(c payloadCoder) {
 	c.pointedMoment("previous_expires_at", &p.PreviousExpiresAt)
 	c.text("limited_by", &p.LimitedBy)
 	c.keptText("key_id", &p.KeyID)
+	if c.passed("decision") {
+		return
+	}
 	c.open("decision")
 	decisionFields(c, &p.Decision)
 	c.close()
@@ -54,6 +60,9 @@ func (p *LicenseRenewed) walk(c payloadCoder) {
 	c.text("limited_by", &p.LimitedBy)
 	c.flag("playback_restarted", &p.PlaybackRestarted)
 	c.keptText("key_id", &p.KeyID)
+	if c.passed("decision") {
+		return
+	}
 	c.open("decision")
 	decisionFields(c, &p.Decision)
 	c.close()

@@ -12,8 +12,9 @@ import (
 // closed.
 type ahead struct {
 	log    Log
-	pages  int             // that may lie ready for a shard
-	ctx    context.Context // of everything that is read ahead
+	pages  int                 // that may lie ready for a shard
+	open   func(*domain.Event) // decodes what the reader needs
+	ctx    context.Context     // of everything that is read ahead
 	cancel context.CancelFunc
 	group  sync.WaitGroup
 
@@ -40,8 +41,8 @@ var _ Log = (*ahead)(nil)
 // empty, about as much as a transaction of a rebuild takes.
 const aheadPages = 24
 
-func readAhead(log Log, shards int) *ahead {
-	a := &ahead{log: log, pages: max(1, aheadPages/max(1, shards)), runs: make(map[int]*aheadRun)}
+func readAhead(log Log, shards int, open func(*domain.Event)) *ahead {
+	a := &ahead{log: log, open: open, pages: max(1, aheadPages/max(1, shards)), runs: make(map[int]*aheadRun)}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	return a
 }
@@ -124,7 +125,7 @@ func (a *ahead) start(shard int, from uint64, maxBytes int) {
 			}
 			for i := range p.entries {
 				for j := range p.entries[i].Events {
-					p.entries[i].Events[j].Decode()
+					a.open(&p.entries[i].Events[j])
 				}
 				from = p.entries[i].Index + 1
 			}

@@ -47,7 +47,7 @@ func TestALogIsReadAheadByAsManyPagesAsMayLieReady(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		log := &countedLog{tail: 100}
-		a := readAhead(log, 2)
+		a := readAhead(log, 2, (*domain.Event).Decode)
 		defer a.Close()
 		read := func(from uint64) (uint64, error) {
 			t.Helper()

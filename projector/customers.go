@@ -70,6 +70,9 @@ type ExceptionRow struct {
 // Name is "customers".
 func (Customers) Name() string { return "customers" }
 
+// Open decodes what folding needs.
+func (Customers) Open(e *domain.Event) { e.DecodeToFold() }
+
 // Apply loads the states of the customers that the events are about, folds, and writes them back.
 func (Customers) Apply(ctx context.Context, tx CustomersTx, events []*domain.Event) error {
 	byStream, streams := byCustomer(events)
@@ -80,59 +83,44 @@ func (Customers) Apply(ctx context.Context, tx CustomersTx, events []*domain.Eve
 	if err != nil {
 		return err
 	}
-	var changed customerRows
 	saving := saveBeside(ctx, tx, len(streams))
 	defer saving.finish()
 	for some := range slices.Chunk(streams, savedAtOnce) {
-		states := make([]CustomerState, 0, len(some))
+		folded := foldedCustomers{states: make([]CustomerState, 0, len(some))}
 		for _, stream := range some {
-			state, err := foldCustomer(stream, stored[stream], byStream[stream], &changed)
-			if err != nil {
+			if err := folded.fold(stream, stored[stream], byStream[stream]); err != nil {
 				return err
 			}
-			states = append(states, state)
 		}
-		saving.states <- states
+		saving.folded <- folded
 	}
-	if saving.finish(); saving.err != nil {
-		return saving.err
-	}
-	return changed.save(ctx, tx)
+	saving.finish()
+	return saving.err
 }
 
-// savedAtOnce states are saved together.
-const savedAtOnce = 512
+// savedAtOnce customers are saved together.
+const savedAtOnce = 1024
 
-// saving saves states while others are folded. Whoever begins it waits for it, and leaves the transaction alone until
+// saving saves customers while others are folded. Whoever begins it waits for it, and leaves the transaction alone until
 // then.
 type saving struct {
-	states chan []CustomerState
+	folded chan foldedCustomers
 	end    func()
 	group  sync.WaitGroup
 	err    error // of the goroutine that saves until finish
 }
 
 func saveBeside(ctx context.Context, tx CustomersTx, most int) *saving {
-	s := &saving{states: make(chan []CustomerState, (most+savedAtOnce-1)/savedAtOnce)} // there is room for all
-	s.end = sync.OnceFunc(func() { close(s.states) })
+	s := &saving{folded: make(chan foldedCustomers, (most+savedAtOnce-1)/savedAtOnce)} // there is room for all
+	s.end = sync.OnceFunc(func() { close(s.folded) })
 	s.group.Go(func() { // ends with end
-		for states := range s.states {
+		for folded := range s.folded {
 			if s.err == nil {
-				s.err = saveStates(ctx, tx, states)
+				s.err = folded.save(ctx, tx)
 			}
 		}
 	})
 	return s
-}
-
-// saveStates turns a panic into an error, as the consumer does with those of its own goroutine.
-func saveStates(ctx context.Context, tx CustomersTx, states []CustomerState) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = &panicError{value: r}
-		}
-	}()
-	return tx.SaveStates(ctx, states)
 }
 
 // finish waits until nothing is saved any more; then err tells how it went.
@@ -158,32 +146,71 @@ func byCustomer(events []*domain.Event) (map[domain.StreamID][]*domain.Event, []
 	return byStream, streams
 }
 
-// foldCustomer folds the events that the stored state lacks.
-func foldCustomer(stream domain.StreamID, stored CustomerState, events []*domain.Event, changed *customerRows) (CustomerState, error) {
+// foldedCustomers are customers' new states, and the rows that came into being with them, the last of each.
+type foldedCustomers struct {
+	states     []CustomerState
+	devices    []DeviceRow
+	licenses   []LicenseRow
+	exceptions []ExceptionRow
+}
+
+// fold folds the events that the stored state lacks.
+func (f *foldedCustomers) fold(stream domain.StreamID, stored CustomerState, events []*domain.Event) error {
 	customer := domain.NewCustomer(stream.ID())
 	if stored.Version > 0 {
 		var err error
 		if customer, err = stored.Customer(); err != nil {
-			return CustomerState{}, err
+			return err
 		}
 	}
+	var changed customerRows
 	for _, e := range events {
 		if err := customer.Apply(e); err != nil {
-			return CustomerState{}, foldError(e, err)
+			return foldError(e, err)
 		}
 		if err := changed.note(e); err != nil {
-			return CustomerState{}, err
+			return err
 		}
 	}
 	data, err := customer.MarshalBinary()
 	if err != nil {
-		return CustomerState{}, fmt.Errorf("encode the state of %s: %w", stream, err)
+		return fmt.Errorf("encode the state of %s: %w", stream, err)
 	}
 	last := events[len(events)-1]
-	return CustomerState{
+	f.states = append(f.states, CustomerState{
 		Stream: stream, Version: last.Seq, Position: last.Position, RecordedAt: last.RecordedAt,
 		FoldVersion: domain.FoldVersion, State: data,
-	}, nil
+	})
+	f.devices = append(f.devices, changed.devices.rows...)
+	f.licenses = append(f.licenses, changed.licenses.rows...)
+	f.exceptions = append(f.exceptions, changed.exceptions.rows...)
+	return nil
+}
+
+// save writes them. It turns a panic into an error, as the consumer does with those of its own goroutine.
+func (f *foldedCustomers) save(ctx context.Context, tx CustomersTx) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &panicError{value: r}
+		}
+	}()
+	if err := tx.SaveStates(ctx, f.states); err != nil {
+		return err
+	}
+	if len(f.devices) > 0 {
+		if err := tx.SaveDevices(ctx, f.devices); err != nil {
+			return err
+		}
+	}
+	if len(f.licenses) > 0 {
+		if err := tx.SaveLicenses(ctx, f.licenses); err != nil {
+			return err
+		}
+	}
+	if len(f.exceptions) > 0 {
+		return tx.SaveExceptions(ctx, f.exceptions)
+	}
+	return nil
 }
 
 // foldError tells an event that can't be folded.
@@ -207,34 +234,48 @@ func (s CustomerState) Customer() (*domain.Customer, error) {
 	return customer, nil
 }
 
-// customerRows gathers the rows that events change, the last change of each.
+// customerRows gathers the rows of one customer that events change, the last change of each.
 type customerRows struct {
 	devices    latest[DeviceRow]
 	licenses   latest[LicenseRow]
 	exceptions latest[ExceptionRow]
 }
 
-// latest keeps one row per customer and id, in the order in which they first came.
+// latest keeps one row per id, in the order in which they first came.
 type latest[R any] struct {
-	at   map[rowKey]int
+	at   map[string]int // nil while there are few
+	ids  []string
 	rows []R
 }
 
-type rowKey struct {
-	stream domain.StreamID
-	id     string
-}
+// fewRows are found by looking at each.
+const fewRows = 16
 
-func (l *latest[R]) set(stream domain.StreamID, id string, row R) {
-	if l.at == nil {
-		l.at = make(map[rowKey]int)
-	}
-	if i, ok := l.at[rowKey{stream, id}]; ok {
+func (l *latest[R]) set(id string, row R) {
+	i, known := l.find(id)
+	if known {
 		l.rows[i] = row
 		return
 	}
-	l.at[rowKey{stream, id}] = len(l.rows)
-	l.rows = append(l.rows, row)
+	l.ids, l.rows = append(l.ids, id), append(l.rows, row)
+	switch n := len(l.rows); {
+	case l.at != nil:
+		l.at[id] = n - 1
+	case n == fewRows:
+		l.at = make(map[string]int, 4*fewRows)
+		for i, id := range l.ids {
+			l.at[id] = i
+		}
+	}
+}
+
+func (l *latest[R]) find(id string) (int, bool) {
+	if l.at != nil {
+		i, known := l.at[id]
+		return i, known
+	}
+	i := slices.Index(l.ids, id)
+	return i, i >= 0
 }
 
 // note takes down what an event brings into being.
@@ -244,38 +285,21 @@ func (c *customerRows) note(e *domain.Event) error {
 	default:
 		return nil
 	}
-	data, err := e.Data()
+	data, err := e.FoldData()
 	if err != nil {
 		return &PoisonError{Event: e, Err: err}
 	}
 	switch p := data.(type) {
 	case *domain.LicenseIssued:
-		c.licenses.set(e.Stream, p.LicenseID, LicenseRow{
+		c.licenses.set(p.LicenseID, LicenseRow{
 			Stream: e.Stream, LicenseID: p.LicenseID, DeviceID: p.DeviceID, TitleID: p.TitleID, Seq: e.Seq,
 		})
 	case *domain.DeviceRegistered:
-		c.devices.set(e.Stream, p.DeviceID, DeviceRow{
+		c.devices.set(p.DeviceID, DeviceRow{
 			Stream: e.Stream, DeviceID: p.DeviceID, Type: p.DeviceType, Family: p.DeviceFamily, Seq: e.Seq,
 		})
 	case *domain.ExceptionGranted:
-		c.exceptions.set(e.Stream, p.ExceptionID, ExceptionRow{Stream: e.Stream, ExceptionID: p.ExceptionID, Code: p.Code, Seq: e.Seq})
-	}
-	return nil
-}
-
-func (c *customerRows) save(ctx context.Context, tx CustomersTx) error {
-	if len(c.devices.rows) > 0 {
-		if err := tx.SaveDevices(ctx, c.devices.rows); err != nil {
-			return err
-		}
-	}
-	if len(c.licenses.rows) > 0 {
-		if err := tx.SaveLicenses(ctx, c.licenses.rows); err != nil {
-			return err
-		}
-	}
-	if len(c.exceptions.rows) > 0 {
-		return tx.SaveExceptions(ctx, c.exceptions.rows)
+		c.exceptions.set(p.ExceptionID, ExceptionRow{Stream: e.Stream, ExceptionID: p.ExceptionID, Code: p.Code, Seq: e.Seq})
 	}
 	return nil
 }

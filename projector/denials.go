@@ -45,6 +45,13 @@ type DenialRow struct {
 // Name is "denials".
 func (Denials) Name() string { return "denials" }
 
+// Open decodes refusals.
+func (Denials) Open(e *domain.Event) {
+	if e.Type == DeniedType {
+		e.Decode()
+	}
+}
+
 // Apply adds a row for every refusal.
 func (Denials) Apply(ctx context.Context, tx DenialsTx, events []*domain.Event) error {
 	var rows []DenialRow
@@ -65,7 +72,7 @@ func (Denials) Apply(ctx context.Context, tx DenialsTx, events []*domain.Event) 
 	if len(versions) == 0 {
 		return nil
 	}
-	// First, as in the timeline.
+	// First: so a store has a row for each stream before others refer to it.
 	if err := tx.SetVersions(ctx, versions); err != nil || len(rows) == 0 {
 		return err
 	}

@@ -84,6 +84,12 @@ type Projection[T Tx] interface {
 	Apply(ctx context.Context, tx T, events []*domain.Event) error
 }
 
+// Opener is a Projection that does not need all that events say: who reads ahead for it has it decode what it needs. For
+// any other projection that is everything.
+type Opener interface {
+	Open(event *domain.Event)
+}
+
 // Parked is a stream whose events wait behind one that can't be applied.
 type Parked struct {
 	Stream   domain.StreamID

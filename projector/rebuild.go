@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"carryon/domain"
 )
 
 // RebuildConfig is how a model is rebuilt. The zero value of each field means its default.
@@ -542,7 +544,11 @@ func (m *Model[T, M]) dropWrong(ctx context.Context, number int, store M) error 
 func (m *Model[T, M]) fill(ctx context.Context, r *rebuild, store M, meanwhile func(context.Context, *Consumer[T]) error) error {
 	log := m.fresh
 	if m.cfg.Rebuild.Workers > 1 {
-		reading := readAhead(m.fresh, len(m.ports.Shards))
+		open := (*domain.Event).Decode
+		if opener, is := any(m.ports.Projection).(Opener); is {
+			open = opener.Open
+		}
+		reading := readAhead(m.fresh, len(m.ports.Shards), open)
 		defer reading.Close()
 		log = reading
 	}
@@ -606,8 +612,8 @@ func (m *Model[T, M]) retryAll(ctx context.Context, store M, c *Consumer[T]) err
 	return nil
 }
 
-// rebuildLook is how often a rebuild looks how far it is.
-const rebuildLook = 100 * time.Millisecond
+// rebuildLook is how often a rebuild looks how far it is, and tells it.
+const rebuildLook = 10 * time.Millisecond
 
 // awaitTails waits until everything up to the tails is applied.
 func (m *Model[T, M]) awaitTails(ctx context.Context, r *rebuild, c *Consumer[T], tails map[int]uint64) error {

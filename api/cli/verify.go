@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"sync"
 
 	"carryon/domain"
@@ -143,41 +144,63 @@ func checkJournal(r *run, system System, path string) (*keptJournal, error) {
 	kept := &keptJournal{lines: lines, customers: len(wanted)}
 	show := newProgress(r.Err, "journal", "customers", int64(len(wanted)))
 	defer show.Done()
-	var done int64
-	for customer, commands := range wanted {
-		if err := kept.lookFor(r.ctx, system, customer, commands); err != nil {
-			return nil, err
-		}
-		if len(kept.lost)+len(kept.doubled) > manyWrong {
-			break
-		}
-		done++
-		show.Set(done)
+	ctx, enough := context.WithCancelCause(r.ctx)
+	defer enough(nil)
+	customers := make(chan string, len(wanted))
+	for customer := range wanted {
+		customers <- customer
 	}
-	return kept, nil
+	close(customers)
+	var looking sync.WaitGroup
+	var mu sync.Mutex
+	var done int64
+	for range 2 * runtime.GOMAXPROCS(0) { // some wait for the store while others compare
+		looking.Go(func() {
+			for customer := range customers {
+				lost, doubled, err := lookFor(ctx, system, customer, wanted[customer])
+				mu.Lock()
+				kept.lost, kept.doubled = append(kept.lost, lost...), append(kept.doubled, doubled...)
+				if err != nil || len(kept.lost)+len(kept.doubled) > manyWrong {
+					enough(err) // of nil, too
+				}
+				done++
+				show.Set(done)
+				mu.Unlock()
+				if ctx.Err() != nil {
+					return
+				}
+			}
+		})
+	}
+	looking.Wait()
+	if len(kept.lost)+len(kept.doubled) > manyWrong {
+		return kept, nil
+	}
+	return kept, context.Cause(ctx)
 }
 
-func (k *keptJournal) lookFor(ctx context.Context, system System, customer string, commands map[uint64]string) error {
+// lookFor looks for a customer's acknowledged commands, by the version of each.
+func lookFor(ctx context.Context, system System, customer string, commands map[uint64]string) (lost, doubled []error, err error) {
 	seen := make(map[uint64]string, len(commands))
 	recorded := map[string]uint64{} // by command: its newest event
 	for e, err := range system.Books().Events(ctx, domain.CustomerStream(customer), 1) {
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		if _, ok := commands[e.Seq]; ok {
 			seen[e.Seq] = e.CommandID
 		}
 		if last, again := recorded[e.CommandID]; again && last != e.Seq-1 {
-			k.doubled = append(k.doubled, fmt.Errorf("%s version %d: command %s is recorded again, it was at version %d", customer, e.Seq, e.CommandID, last))
+			doubled = append(doubled, fmt.Errorf("%s version %d: command %s is recorded again, it was at version %d", customer, e.Seq, e.CommandID, last))
 		}
 		recorded[e.CommandID] = e.Seq
 	}
 	for seq, id := range commands {
 		if seen[seq] != id {
-			k.lost = append(k.lost, fmt.Errorf("%s version %d: command %s was acknowledged; recorded is %q", customer, seq, id, seen[seq]))
+			lost = append(lost, fmt.Errorf("%s version %d: command %s was acknowledged; recorded is %q", customer, seq, id, seen[seq]))
 		}
 	}
-	return nil
+	return lost, doubled, nil
 }
 
 func readJournal(path string) (map[string]map[uint64]string, int, error) {

@@ -55,6 +55,11 @@ func (s *Denials) Begin(ctx context.Context, shard int) (projector.DenialsTx, er
 
 type denialsTx struct{ *tx }
 
+// SetVersions says how far the model is with the streams.
+func (t denialsTx) SetVersions(ctx context.Context, versions []projector.StreamVersion) error {
+	return t.setVersions(ctx, versions)
+}
+
 var insertDenial = many{Head: `INSERT INTO denials (stream, seq, recorded_at, entry, place, actor, role, command, code, rule, scope_kind, scope_id,
 	used, limit_, resets_at, device, device_type, title, title_name, series, season, episode, studio, license, decision_id, decision) VALUES`, Cols: 26}
 

@@ -18,19 +18,30 @@ CREATE TABLE streams (
 
 var upsertStream = many{
 	Head: "INSERT INTO streams (stream, version, shard, entry, place) VALUES",
-	Tail: "ON CONFLICT (stream) DO UPDATE SET version = excluded.version, shard = excluded.shard, entry = excluded.entry, place = excluded.place RETURNING stream, id",
+	Tail: "ON CONFLICT (stream) DO UPDATE SET version = excluded.version, shard = excluded.shard, entry = excluded.entry, place = excluded.place",
 	Cols: 5,
 }
+
+var upsertStreamNumbered = many{Head: upsertStream.Head, Tail: upsertStream.Tail + " RETURNING stream, id", Cols: upsertStream.Cols}
 
 // SetVersions says how far the model is with the streams, and learns their numbers by the way.
 func (t *tx) SetVersions(ctx context.Context, versions []projector.StreamVersion) error {
 	if t.numbers == nil {
 		t.numbers = make(map[domain.StreamID]int64, len(versions))
 	}
-	return t.writeReturning(ctx, upsertStream, len(versions), func(i int, args []any) []any {
+	return t.writeReturning(ctx, upsertStreamNumbered, len(versions), bindVersions(versions), t.number)
+}
+
+// setVersions is SetVersions for a model of whose streams few have rows.
+func (t *tx) setVersions(ctx context.Context, versions []projector.StreamVersion) error {
+	return t.write(ctx, upsertStream, len(versions), bindVersions(versions))
+}
+
+func bindVersions(versions []projector.StreamVersion) func(i int, args []any) []any {
+	return func(i int, args []any) []any {
 		v := &versions[i]
 		return append(args, v.Stream, int64(v.Version), v.Position.Shard, int64(v.Position.Index), v.Position.Place)
-	}, t.number)
+	}
 }
 
 // number takes down the number of a stream.
