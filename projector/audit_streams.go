@@ -82,7 +82,7 @@ func (a *audit) compareStreams(ctx context.Context) error {
 			})
 		}
 		working.Wait()
-		if err := errors.Join(append(failed, context.Cause(ctx))...); err != nil {
+		if err := errors.Join(errors.Join(failed...), context.Cause(ctx)); err != nil {
 			return err
 		}
 		for _, part := range parts {
