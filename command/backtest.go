@@ -224,7 +224,11 @@ func (t *test) customer(ctx context.Context, stream domain.StreamID) error {
 		if e.CommandID != command {
 			command, before = e.CommandID, books.Clone().(*domain.Customer)
 		}
-		if d := t.app.books.folding.Decision(e); d != nil && t.wants(d) {
+		d, err := t.app.books.folding.Decision(e)
+		if err != nil { // folding alone would not notice
+			return fmt.Errorf("reading what customer %s was told: %w", stream.ID(), err)
+		}
+		if d != nil && t.wants(d) {
 			made, err := t.decide(ctx, before, e, d)
 			if err != nil {
 				return err

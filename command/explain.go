@@ -124,7 +124,12 @@ func (a *App) remake(ctx context.Context, customer string, wanted func(*domain.D
 			if e.CommandID != command {
 				command, before = e.CommandID, books.Clone().(*domain.Customer)
 			}
-			if d := a.books.folding.Decision(e); d != nil && wanted(d) {
+			d, err := a.books.folding.Decision(e)
+			if err != nil { // folding alone would not notice
+				yield(Recomputed{}, fmt.Errorf("reading what customer %s was told: %w", customer, err))
+				return
+			}
+			if d != nil && wanted(d) {
 				made, err := a.recompute(ctx, before, e, d)
 				if !yield(made, err) || err != nil {
 					return

@@ -75,7 +75,7 @@ func (a *App) compareShade(r *request, result *Result) {
 		return
 	}
 	for i := range result.Events {
-		if d := a.books.folding.Decision(&result.Events[i]); d != nil && d.ID == r.shade.made.ID {
+		if d, err := a.books.folding.Decision(&result.Events[i]); err == nil && d != nil && d.ID == r.shade.made.ID {
 			a.shadow.record(r.shade, result.Events[i].Seq)
 			return
 		}

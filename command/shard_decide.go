@@ -445,7 +445,7 @@ func (s *shard) recordedResult(p *pending, events []domain.Event, repeated bool)
 	last := &events[len(events)-1]
 	r := Result{Stream: p.sub.Stream, Version: last.Seq, Position: last.Position, Events: events, Repeated: repeated}
 	for i := range events {
-		if d := s.folding.Decision(&events[i]); d != nil {
+		if d, err := s.folding.Decision(&events[i]); err == nil && d != nil { // whoever shows the events says why one can't be read
 			r.Decision = d
 			break
 		}

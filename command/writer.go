@@ -64,8 +64,8 @@ type Folding struct {
 	Restore func(stream domain.StreamID, data []byte) (domain.Aggregate, error)
 	// Record fills in the event's type, schema version and payload.
 	Record func(e *domain.Event, p domain.Payload) error
-	// Decision is the decision that the event records, nil if it records none.
-	Decision func(e *domain.Event) *domain.Decision
+	// Decision is the decision that the event records, nil if it records none, or none that can be read.
+	Decision func(e *domain.Event) (*domain.Decision, error)
 }
 
 // WriterConfig are the settings of the shard writers of a process. Zero values stand for the defaults.

@@ -43,20 +43,20 @@ func RecordFor(readers Readers) func(*domain.Event, domain.Payload) error {
 }
 
 // recordedDecision is the decision that an event records, nil if it records none.
-func recordedDecision(e *domain.Event) *domain.Decision {
+func recordedDecision(e *domain.Event) (*domain.Decision, error) {
 	data, err := e.Data()
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	switch p := data.(type) {
 	case *domain.LicenseIssued:
-		return &p.Decision
+		return &p.Decision, nil
 	case *domain.LicenseReissued:
-		return &p.Decision
+		return &p.Decision, nil
 	case *domain.LicenseRenewed:
-		return &p.Decision
+		return &p.Decision, nil
 	case *domain.LicenseDenied:
-		return &p.Decision
+		return &p.Decision, nil
 	}
-	return nil
+	return nil, nil
 }

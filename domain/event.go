@@ -65,7 +65,7 @@ type Event struct {
 	Payload       json.RawMessage // the recorded bytes, in schema version SchemaVersion
 
 	data   Payload // decoded, when known
-	toFold bool    // data is what FoldData returns, and not whole
+	toFold bool    // data is what FoldData returns, and may not be whole
 }
 
 // Payload is what an event says, in the newest schema version of its type.

@@ -59,7 +59,7 @@ func Audit(ctx context.Context, target AuditTarget, options AuditOptions) (Audit
 	if options.Progress == nil {
 		options.Progress = func(string, int64, int64) {}
 	}
-	setDefault(&options.Workers, 1)
+	options.Workers = max(1, options.Workers)
 	a := &audit{AuditTarget: target, AuditOptions: options, report: &AuditReport{}, streams: make(map[domain.StreamID]*auditedStream)}
 	a.known = &known{log: target.Log, upTo: map[int]uint64{}, later: map[domain.StreamID]uint64{}}
 	a.report.known = a.known

@@ -58,37 +58,32 @@ func sample(streams []domain.StreamID, n int, seed uint64) []domain.StreamID {
 	return picked
 }
 
-// streamsAtOnce are compared before what was found of them is put together: many for each worker, so that few wait for
+// streamsAtOnce are compared, by each worker, before what was found of them is put together: many, so that few wait for
 // the slowest.
-const streamsAtOnce = 64
+const streamsAtOnce = 16
 
 // compareStreams compares the history of each stream with the log, and then the rows of each model with the history: a
 // history is read once for all of them. What is found is told in the order of the streams, however many are compared at
 // once.
 func (a *audit) compareStreams(ctx context.Context) error {
 	streams := a.sampled()
+	var mu sync.Mutex
 	done := int64(0)
-	for some := range slices.Chunk(streams, streamsAtOnce) {
-		parts := make([]*audit, len(some))
-		failed := make([]error, len(some))
-		var taken atomic.Int64
-		var working sync.WaitGroup
-		for range min(a.Workers, len(some)) {
-			working.Go(func() {
-				for i := int(taken.Add(1)) - 1; i < len(some) && ctx.Err() == nil; i = int(taken.Add(1)) - 1 {
-					parts[i] = a.part()
-					failed[i] = parts[i].compareOneStream(ctx, some[i])
-				}
-			})
-		}
-		working.Wait()
-		if err := errors.Join(errors.Join(failed...), context.Cause(ctx)); err != nil {
-			return err
-		}
+	compared := func() { // who is told may let us wait
+		mu.Lock()
+		defer mu.Unlock()
+		done++
+		a.Progress("histories and rows", done, int64(len(streams)))
+	}
+	for some := range slices.Chunk(streams, streamsAtOnce*a.Workers) {
+		parts, err := a.compareAtOnce(ctx, some, compared)
 		for _, part := range parts {
-			a.add(part)
-			done++
-			a.Progress("histories and rows", done, int64(len(streams)))
+			if part != nil {
+				a.add(part)
+			}
+		}
+		if err != nil {
+			return err
 		}
 	}
 	if err := a.compareOvertaken(ctx); err != nil {
@@ -100,6 +95,39 @@ func (a *audit) compareStreams(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// compareAtOnce compares streams, each in a part of its own: nil for those that it did not come to, because of the error.
+func (a *audit) compareAtOnce(ctx context.Context, streams []domain.StreamID, compared func()) ([]*audit, error) {
+	parts := make([]*audit, len(streams))
+	failed := make([]error, len(streams))
+	all, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	var taken atomic.Int64
+	var working sync.WaitGroup
+	for range min(a.Workers, len(streams)) {
+		working.Go(func() {
+			for i := int(taken.Add(1)) - 1; i < len(streams) && all.Err() == nil; i = int(taken.Add(1)) - 1 {
+				parts[i] = a.part()
+				if failed[i] = parts[i].compareOneStream(all, streams[i]); failed[i] != nil {
+					giveUp()
+					return
+				}
+				compared()
+			}
+		})
+	}
+	working.Wait()
+	if ctx.Err() != nil {
+		return parts, context.Cause(ctx)
+	}
+	failed = slices.DeleteFunc(failed, func(err error) bool { return err == nil })
+	for _, err := range failed {
+		if !errors.Is(err, context.Canceled) { // those that were given up say that
+			return parts, err
+		}
+	}
+	return parts, errors.Join(failed...)
 }
 
 // part is an audit of one stream, within this one: what was read before is shared and only read, what it finds is its

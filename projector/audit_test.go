@@ -3,10 +3,12 @@ package projector_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,6 +152,45 @@ func TestWhatIsFoundIsToldAlikeHoweverManyStreamsAreComparedAtOnce(t *testing.T)
 		if several := told(workers); several != one {
 			t.Errorf("with %d at once:\n%s\none after the other:\n%s", workers, several, one)
 		}
+	}
+}
+
+// broken are histories that fail from one question on.
+type broken struct {
+	projector.Histories
+	asked, good atomic.Int64
+}
+
+func (f *broken) ReadStream(ctx context.Context, stream domain.StreamID, from uint64, maxBytes int) ([]domain.Event, error) {
+	if f.asked.Add(1) > f.good.Load() {
+		return nil, errors.New("the disk is gone")
+	}
+	return f.Histories.ReadStream(ctx, stream, from, maxBytes)
+}
+
+func TestAnAuditThatFailsAsksNoMoreAndKeepsWhatItFound(t *testing.T) {
+	t.Parallel()
+	f := newFixture(projector.Config{}, counting{}, nil)
+	for i := range 150 {
+		f.journal.claim(0, fmt.Sprintf("%03d", i))
+	}
+	f.settle(t)
+	for _, workers := range []int{1, 4} {
+		histories := &broken{Histories: f.journal}
+		histories.good.Store(40) // four for a stream that differs
+		report, err := projector.Audit(t.Context(), projector.AuditTarget{Log: f.journal, Histories: histories, Shards: []int{0},
+			Models: []projector.AuditedStore{{Name: "differing", Store: f.store, Rows: differing{}}}}, projector.AuditOptions{Workers: workers})
+		if err == nil || strings.Count(err.Error(), "the disk is gone") != 1 {
+			t.Errorf("with %d at once: %v", workers, err)
+		}
+		if asked := histories.asked.Load(); asked > 40+int64(workers) || len(report.Differences) < 3*(10-workers) {
+			t.Errorf("with %d at once: asked %d times, %d differences are told", workers, asked, len(report.Differences))
+		}
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("enough of it"))
+	if _, err := projector.Audit(ctx, projector.AuditTarget{Log: f.journal, Histories: f.journal, Shards: []int{0}}, projector.AuditOptions{Workers: 4}); err == nil || !strings.Contains(err.Error(), "enough of it") {
+		t.Errorf("cancelled: %v", err)
 	}
 }
 

@@ -21,7 +21,8 @@ type RebuildConfig struct {
 	// MaxEvents and MaxBytes bound a transaction: see Config. They are larger here.
 	MaxEvents int // 16,384
 	MaxBytes  int // 16 MiB
-	// Workers: with 1 the log is read and applied by turns, with more it is read and decoded ahead.
+	// Workers: with 1 the log is read and applied by turns, with more it is read and decoded ahead. As many streams are
+	// compared at once by the audit.
 	Workers int // 2
 	// Busy tells whether the process serves somebody now; nil: it never does. While it does, the rebuild works only for
 	// Share of the time.
@@ -613,7 +614,7 @@ func (m *Model[T, M]) retryAll(ctx context.Context, store M, c *Consumer[T]) err
 }
 
 // rebuildLook is how often a rebuild looks how far it is, and tells it.
-const rebuildLook = 10 * time.Millisecond
+const rebuildLook = 25 * time.Millisecond
 
 // awaitTails waits until everything up to the tails is applied.
 func (m *Model[T, M]) awaitTails(ctx context.Context, r *rebuild, c *Consumer[T], tails map[int]uint64) error {

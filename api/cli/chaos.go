@@ -213,7 +213,7 @@ func auditChaos(ctx context.Context, r *run, settings *config.Config, seed uint6
 	if err := auditing.catchUp(system); err != nil {
 		return out, err
 	}
-	kept, err := checkJournal(&auditing, system, journal)
+	kept, err := checkJournal(&auditing, system, journal, 0)
 	if err != nil {
 		return out, err
 	}

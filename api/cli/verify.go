@@ -53,7 +53,7 @@ func (v verifyCommand) Run(r *run) error {
 	}
 	var found []error
 	if v.Journal != "" {
-		kept, err := checkJournal(r, system, v.Journal)
+		kept, err := checkJournal(r, system, v.Journal, v.Workers)
 		if err != nil {
 			return err
 		}
@@ -96,7 +96,7 @@ func (r *run) repair(system System, found projector.AuditReport) error {
 func (r *run) audit(system System, o AuditOptions) (projector.AuditReport, error) {
 	stages := &stages{r: r}
 	defer stages.done()
-	o.Progress = stages.set
+	o.Progress, o.Workers = stages.set, atOnce(o.Workers)
 	return system.Audit(r.ctx, o)
 }
 
@@ -136,7 +136,7 @@ const manyWrong = 50
 
 // checkJournal looks for every acknowledged command at the version that was acknowledged, and for any that its customer
 // has recorded twice.
-func checkJournal(r *run, system System, path string) (*keptJournal, error) {
+func checkJournal(r *run, system System, path string, workers int) (*keptJournal, error) {
 	wanted, lines, err := readJournal(path)
 	if err != nil {
 		return nil, err
@@ -154,7 +154,7 @@ func checkJournal(r *run, system System, path string) (*keptJournal, error) {
 	var looking sync.WaitGroup
 	var mu sync.Mutex
 	var done int64
-	for range 2 * runtime.GOMAXPROCS(0) { // some wait for the store while others compare
+	for range atOnce(workers) {
 		looking.Go(func() {
 			for customer := range customers {
 				lost, doubled, err := lookFor(ctx, system, customer, wanted[customer])
@@ -177,6 +177,14 @@ func checkJournal(r *run, system System, path string) (*keptJournal, error) {
 		return kept, nil
 	}
 	return kept, context.Cause(ctx)
+}
+
+// atOnce is how many customers are compared at once. Where nobody says, some wait for a store while others compare.
+func atOnce(workers int) int {
+	if workers == 0 {
+		return 2 * runtime.GOMAXPROCS(0)
+	}
+	return workers
 }
 
 // lookFor looks for a customer's acknowledged commands, by the version of each.

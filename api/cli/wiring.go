@@ -67,7 +67,7 @@ type System interface {
 type AuditOptions struct {
 	Sample   int // customers to recompute; 0: all
 	Seed     uint64
-	Workers  int // customers to recompute at once; 0: twice as many as there are processors
+	Workers  int // customers to recompute at once
 	Progress func(stage string, done, total int64)
 }
 

@@ -98,12 +98,13 @@ func TallyFolding() command.Folding {
 			e.Payload, err = json.Marshal(p)
 			return err
 		},
-		Decision: func(e *domain.Event) *domain.Decision {
-			var p refused
-			if e.Type != "Refused" || json.Unmarshal(e.Payload, &p) != nil {
-				return nil
+		Decision: func(e *domain.Event) (*domain.Decision, error) {
+			if e.Type != "Refused" {
+				return nil, nil
 			}
-			return &p.Decision
+			var p refused
+			err := json.Unmarshal(e.Payload, &p)
+			return &p.Decision, err
 		},
 	}
 }

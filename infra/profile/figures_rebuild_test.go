@@ -225,7 +225,7 @@ func BenchmarkFigureRebuild(b *testing.B) {
 			b.Fatal(err)
 		}
 		begin := time.Now()
-		report, err := s.Audit(b.Context(), cli.AuditOptions{Sample: 5000, Seed: 1})
+		report, err := s.Audit(b.Context(), cli.AuditOptions{Sample: 5000, Seed: 1, Workers: 4})
 		if err != nil || !report.Clean() {
 			b.Fatalf("%v: %v", report.Differences, err)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 
 	"carryon/api/cli"
 	"carryon/command"
@@ -101,9 +100,6 @@ func (s *System) Audit(ctx context.Context, o cli.AuditOptions) (projector.Audit
 	defer done()
 	if err != nil {
 		return projector.AuditReport{}, err
-	}
-	if o.Workers == 0 {
-		o.Workers = 2 * runtime.GOMAXPROCS(0) // some wait for a store while others compare
 	}
 	return projector.Audit(ctx, target, projector.AuditOptions{Sample: o.Sample, Seed: o.Seed, Workers: o.Workers, Progress: o.Progress})
 }

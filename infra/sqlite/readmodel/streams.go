@@ -32,7 +32,7 @@ func (t *tx) SetVersions(ctx context.Context, versions []projector.StreamVersion
 	return t.writeReturning(ctx, upsertStreamNumbered, len(versions), bindVersions(versions), t.number)
 }
 
-// setVersions is SetVersions for a model of whose streams few have rows.
+// setVersions is SetVersions for a model that needs the numbers of few of them.
 func (t *tx) setVersions(ctx context.Context, versions []projector.StreamVersion) error {
 	return t.write(ctx, upsertStream, len(versions), bindVersions(versions))
 }
