@@ -493,20 +493,20 @@ func FuzzDecodePayload(f *testing.F) {
 	})
 }
 
-// withoutDecision is a payload without what folding does not look at.
+// withoutDecision is a payload without what folding does not look at: of a grant's decision the id is left.
 func withoutDecision(p Payload) Payload {
 	switch p := p.(type) {
 	case *LicenseIssued:
 		without := *p
-		without.Decision = Decision{}
+		without.Decision = Decision{ID: p.Decision.ID}
 		return &without
 	case *LicenseReissued:
 		without := *p
-		without.Decision = Decision{}
+		without.Decision = Decision{ID: p.Decision.ID}
 		return &without
 	case *LicenseRenewed:
 		without := *p
-		without.Decision = Decision{}
+		without.Decision = Decision{ID: p.Decision.ID}
 		return &without
 	}
 	return p

@@ -83,8 +83,8 @@ func (e *Event) Data() (Payload, error) {
 	return e.decoded(false)
 }
 
-// FoldData is Data for who folds: the decision that an issue, a renewal or a re-issue carries may be missing. It changes
-// no state, and is most of what there is to decode.
+// FoldData is Data for who folds, or lists events: of the decision that an issue, a renewal or a re-issue carries there may
+// be nothing but the id. The rest changes no state, and is most of what there is to decode.
 func (e *Event) FoldData() (Payload, error) {
 	if e.data != nil {
 		return e.data, nil

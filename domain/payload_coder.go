@@ -37,8 +37,8 @@ type payloadCoder interface {
 	close()
 	openList(name string, have int) bool // false: there is none
 	openKeptList(name string, have int) bool
-	more(i, have int) bool   // ends the list when it says no
-	passed(name string) bool // an object that is of no use to who reads, and was passed over
+	more(i, have int) bool // ends the list when it says no
+	passedRest() bool      // who reads has no use for the rest of this object, the last of the payload, and passed over it
 }
 
 // walker is a payload with a walk.
@@ -260,8 +260,8 @@ func readWalked(raw []byte, p walker, toFold bool) bool {
 	return !r.odd && r.at == len(raw)
 }
 
-// passed: whatever there is, is written.
-func (w *payloadWriter) passed(string) bool { return false }
+// passedRest: whatever there is, is written.
+func (w *payloadWriter) passedRest() bool { return false }
 
 // payloadReader reads what a payloadWriter wrote. After the first odd thing it reads nothing more.
 type payloadReader struct {
@@ -520,16 +520,16 @@ func (r *payloadReader) more(i, _ int) bool {
 	return !r.odd
 }
 
-// passed steps over an object to the end of the payload, whose last field it is wherever a payloadWriter wrote it: what
-// is in it is not looked at.
-func (r *payloadReader) passed(name string) bool {
-	if !r.toFold {
+// passedRest steps to the end of the payload, whose last field is an object that is being read: what is left of that is
+// not looked at.
+func (r *payloadReader) passedRest() bool {
+	if !r.toFold || r.odd {
 		return false
 	}
-	if r.open(name); !r.odd && len(r.in)-r.at >= 2 && r.in[len(r.in)-2] == '}' {
-		r.at = len(r.in) - 1
+	if len(r.in)-r.at < 2 || r.in[len(r.in)-2] != '}' {
+		r.odd = true
 		return true
 	}
-	r.odd = true
+	r.at = len(r.in) - 1
 	return true
 }

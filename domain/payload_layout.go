@@ -15,12 +15,7 @@ func (p *LicenseIssued) walk(c payloadCoder) {
 	c.pointedMoment("expires_at", &p.ExpiresAt)
 	c.text("limited_by", &p.LimitedBy)
 	c.keptText("key_id", &p.KeyID)
-	if c.passed("decision") {
-		return
-	}
-	c.open("decision")
-	decisionFields(c, &p.Decision)
-	c.close()
+	grantDecision(c, &p.Decision)
 }
 
 func (p *LicenseReissued) walk(c payloadCoder) {
@@ -38,12 +33,7 @@ func (p *LicenseReissued) walk(c payloadCoder) {
 	c.pointedMoment("previous_expires_at", &p.PreviousExpiresAt)
 	c.text("limited_by", &p.LimitedBy)
 	c.keptText("key_id", &p.KeyID)
-	if c.passed("decision") {
-		return
-	}
-	c.open("decision")
-	decisionFields(c, &p.Decision)
-	c.close()
+	grantDecision(c, &p.Decision)
 }
 
 func (p *LicenseRenewed) walk(c payloadCoder) {
@@ -60,12 +50,7 @@ func (p *LicenseRenewed) walk(c payloadCoder) {
 	c.text("limited_by", &p.LimitedBy)
 	c.flag("playback_restarted", &p.PlaybackRestarted)
 	c.keptText("key_id", &p.KeyID)
-	if c.passed("decision") {
-		return
-	}
-	c.open("decision")
-	decisionFields(c, &p.Decision)
-	c.close()
+	grantDecision(c, &p.Decision)
 }
 
 func (p *LicenseDenied) walk(c payloadCoder) {
@@ -182,8 +167,23 @@ func termsFields(c payloadCoder, t *Terms) {
 	c.number("retry_interval", (*int64)(&t.RetryInterval))
 }
 
+// grantDecision is the decision of something that was granted, and the last field: who reads to fold reads its id.
+func grantDecision(c payloadCoder, d *Decision) {
+	c.open("decision")
+	c.keptText("id", &d.ID)
+	if c.passedRest() {
+		return
+	}
+	restOfDecision(c, d)
+	c.close()
+}
+
 func decisionFields(c payloadCoder, d *Decision) {
 	c.keptText("id", &d.ID)
+	restOfDecision(c, d)
+}
+
+func restOfDecision(c payloadCoder, d *Decision) {
 	c.keptText("command", &d.Command)
 	c.keptText("outcome", &d.Outcome)
 	c.text("code", &d.Code)

@@ -27,6 +27,19 @@ func AboutEvent(e *domain.Event) (About, domain.Payload, error) {
 	if err != nil {
 		return About{}, nil, &PoisonError{Event: e, Err: err}
 	}
+	return aboutPayload(e, data)
+}
+
+// outline is AboutEvent for who needs of a decision no more than its id.
+func outline(e *domain.Event) (About, domain.Payload, error) {
+	data, err := e.FoldData()
+	if err != nil {
+		return About{}, nil, &PoisonError{Event: e, Err: err}
+	}
+	return aboutPayload(e, data)
+}
+
+func aboutPayload(e *domain.Event, data domain.Payload) (About, domain.Payload, error) {
 	var a About
 	switch p := data.(type) {
 	case *domain.LicenseIssued:

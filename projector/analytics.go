@@ -101,6 +101,13 @@ type DeviceRef struct{ Customer, DeviceID string }
 // Name is "analytics".
 func (Analytics) Name() string { return "analytics" }
 
+// Open decodes what is counted, and of that what outline needs.
+func (Analytics) Open(e *domain.Event) {
+	if isCounted(e.Type) {
+		e.DecodeToFold()
+	}
+}
+
 // Apply counts.
 func (Analytics) Apply(ctx context.Context, tx AnalyticsTx, events []*domain.Event) error {
 	var facts []Fact
@@ -114,7 +121,7 @@ func (Analytics) Apply(ctx context.Context, tx AnalyticsTx, events []*domain.Eve
 		if !isCounted(e.Type) {
 			continue
 		}
-		about, data, err := AboutEvent(e)
+		about, data, err := outline(e)
 		if err != nil {
 			return err
 		}

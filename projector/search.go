@@ -57,6 +57,9 @@ func folded(words []string, texts ...string) []string {
 // Name is "search".
 func (Search) Name() string { return "search" }
 
+// Open decodes what outline needs.
+func (Search) Open(e *domain.Event) { e.DecodeToFold() }
+
 // Apply adds a document for every event.
 func (Search) Apply(ctx context.Context, tx SearchTx, events []*domain.Event) error {
 	rows := make([]Document, 0, len(events))
@@ -75,7 +78,7 @@ func (Search) Apply(ctx context.Context, tx SearchTx, events []*domain.Event) er
 
 // DocumentOf is an event as the search knows it. An event that this program is too old for is a *PoisonError.
 func DocumentOf(e *domain.Event) (Document, error) {
-	about, _, err := AboutEvent(e)
+	about, _, err := outline(e)
 	if err != nil {
 		return Document{}, err
 	}

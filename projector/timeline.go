@@ -36,12 +36,15 @@ type TimelineRow struct {
 // Name is "timeline".
 func (Timeline) Name() string { return "timeline" }
 
+// Open decodes what outline needs.
+func (Timeline) Open(e *domain.Event) { e.DecodeToFold() }
+
 // Apply adds a row for every event of a customer's stream.
 func (Timeline) Apply(ctx context.Context, tx TimelineTx, events []*domain.Event) error {
 	rows := make([]TimelineRow, 0, len(events))
 	var last *domain.Event
 	for _, e := range events {
-		about, _, err := AboutEvent(e)
+		about, _, err := outline(e)
 		if err != nil {
 			return err
 		}
