@@ -91,7 +91,8 @@ type File struct {
 }
 
 // Open opens the file, makes it if it is not there, and brings its tables to the version wanted. A file of another kind
-// is ErrForeign, one that a newer program wrote is domain.ErrFutureVersion (wrapped); neither is touched.
+// is ErrForeign, one that a newer program wrote is domain.ErrFutureVersion (wrapped); neither is touched. Another process
+// that is just opening or closing it is waited for, as one that writes is.
 func Open(ctx context.Context, path string, cfg FileConfig) (_ *File, err error) {
 	cfg = cfg.withDefaults()
 	defer func() {
@@ -105,6 +106,26 @@ func Open(ctx context.Context, path string, cfg FileConfig) (_ *File, err error)
 	if err := create(path); err != nil {
 		return nil, err
 	}
+	for until := time.Now().Add(cfg.BusyTimeout); ; {
+		f, err := open(ctx, path, cfg)
+		// Changing to a write-ahead log asks for a lock beside the one that it has; SQLite says "busy" at once then, whatever
+		// the busy timeout is, lest two wait for each other.
+		if !isCode(err, sqlite3.SQLITE_BUSY) || !time.Now().Before(until) {
+			return f, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(err, ctx.Err())
+		case <-time.After(openPause):
+		}
+	}
+}
+
+// openPause lies between two attempts to open a file that others are opening.
+const openPause = 10 * time.Millisecond
+
+// open makes one attempt.
+func open(ctx context.Context, path string, cfg FileConfig) (_ *File, err error) {
 	if err := inspect(ctx, path, cfg); err != nil {
 		return nil, err
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"carryon/domain"
 	"carryon/infra/sqlite"
@@ -133,6 +134,48 @@ func TestManyProcessesMayMakeTheFileAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	claim(t, openLog(t, path), newChain(1).next("customer/a"))
+}
+
+// One that is about to write a new file stands in the way of changing its journal, and SQLite itself does not wait for it.
+func TestAFileThatAnotherProcessJustMakesIsOpenedAfterwards(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "carryon.db")
+	other, err := sql.Open("sqlite", "file:"+path+"?_txlock=immediate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { other.Close() })
+	if _, err := other.ExecContext(t.Context(), "PRAGMA application_id = 7"); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := other.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := sqlite.FileConfig{
+		ApplicationID: 7, Version: 1, BusyTimeout: time.Minute,
+		Migrate: func(ctx context.Context, tx *sql.Tx, _ int) error {
+			_, err := tx.ExecContext(ctx, "CREATE TABLE t (x)")
+			return err
+		},
+	}
+	gaveUp, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if f, err := sqlite.Open(gaveUp, path, cfg); err == nil || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v, %v: want the end of what it may take", f, err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		f, err := sqlite.Open(t.Context(), path, cfg)
+		if err == nil {
+			err = f.Close()
+		}
+		done <- err
+	}()
+	time.AfterFunc(100*time.Millisecond, func() { _ = tx.Rollback() })
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }
 
 func TestAFileIsOpenedWithThePragmasAskedFor(t *testing.T) {
