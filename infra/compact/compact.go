@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,10 +32,33 @@ var dictionary = sync.OnceValue(func() *s2.Dict { return s2.MakeDict(packedDicti
 const maxUnpacked = 4 << 20
 
 // Pack compresses.
-func Pack(data []byte) []byte { return dictionary().Encode(nil, data) }
+func Pack(data []byte) []byte { return AppendPacked(nil, data) }
 
 // AppendPacked compresses, behind what is there.
-func AppendPacked(into, data []byte) []byte { return append(into, Pack(data)...) }
+func AppendPacked(into, data []byte) []byte {
+	r, _ := rooms.Get().(*room)
+	defer r.giveBack()
+	return r.appendPacked(into, data)
+}
+
+// room is where something is packed. What the compressor writes to is many times longer than what comes of it.
+type room struct{ head, plain, packed []byte }
+
+var rooms = sync.Pool{New: func() any { return new(room) }}
+
+// keptRoom is the most that is kept for the next one.
+const keptRoom = 64 << 10
+
+func (r *room) giveBack() {
+	if cap(r.head)+cap(r.plain)+cap(r.packed) <= keptRoom {
+		rooms.Put(r)
+	}
+}
+
+func (r *room) appendPacked(into, data []byte) []byte {
+	r.packed = slices.Grow(r.packed[:0], max(0, s2.MaxEncodedLen(len(data))))
+	return append(into, dictionary().Encode(r.packed[:cap(r.packed)], data)...)
+}
 
 // Unpack undoes Pack.
 func Unpack(packed []byte) ([]byte, error) {
@@ -70,12 +94,18 @@ func Event(e *domain.Event) ([]byte, error) {
 	if !e.OccurredAt.Equal(e.RecordedAt) {
 		r.Occurred = micros(e.OccurredAt)
 	}
-	head, err := json.Marshal(r)
-	if err != nil {
-		return nil, fmt.Errorf("pack event %s: %w", e.ID, err)
+	here, _ := rooms.Get().(*room)
+	defer here.giveBack()
+	var plain bool
+	if here.head, plain = appendRest(here.head[:0], &r); !plain {
+		var err error
+		if here.head, err = json.Marshal(r); err != nil {
+			return nil, fmt.Errorf("pack event %s: %w", e.ID, err)
+		}
 	}
-	data := binary.AppendUvarint(make([]byte, 0, len(head)+len(e.Payload)+4), uint64(len(head)))
-	return Pack(append(append(data, head...), e.Payload...)), nil
+	here.plain = binary.AppendUvarint(here.plain[:0], uint64(len(here.head)))
+	here.plain = append(append(here.plain, here.head...), e.Payload...)
+	return here.appendPacked(nil, here.plain), nil
 }
 
 // UnpackEvent fills in what Event packed.

@@ -38,6 +38,50 @@ func readRest(head []byte) (rest, bool) {
 	return r, true
 }
 
+// appendRest appends what json.Marshal makes of a rest, and says whether it did: it does not where a text needs escapes.
+func appendRest(out []byte, r *rest) ([]byte, bool) {
+	for _, s := range [...]string{r.ID, r.Command, r.Hash, r.Correlation, r.Causation, r.Versions.Catalogue} {
+		if !isPlain(s) {
+			return out, false
+		}
+	}
+	text := func(name, s string) {
+		out = append(append(append(append(out, name...), '"'), s...), '"')
+	}
+	number := func(name string, n int64) {
+		out = strconv.AppendInt(append(out, name...), n, 10)
+	}
+	text(`{"i":`, r.ID)
+	number(`,"s":`, int64(r.Schema))
+	if r.Occurred != 0 {
+		number(`,"o":`, r.Occurred)
+	}
+	for _, t := range [...]struct{ name, is string }{{`,"c":`, r.Command}, {`,"h":`, r.Hash}, {`,"r":`, r.Correlation}, {`,"u":`, r.Causation}} {
+		if t.is != "" {
+			text(t.name, t.is)
+		}
+	}
+	number(`,"v":{"policy":`, int64(r.Versions.Policy))
+	number(`,"plan":`, int64(r.Versions.Plan))
+	number(`,"device_types":`, int64(r.Versions.DeviceTypes))
+	text(`,"catalogue":`, r.Versions.Catalogue)
+	out = strconv.AppendUint(append(out, `,"reference":`...), r.Versions.Reference, 10)
+	number(`},"p":{"shard":`, int64(r.Previous.Shard))
+	out = strconv.AppendUint(append(out, `,"index":`...), r.Previous.Index, 10)
+	number(`,"place":`, int64(r.Previous.Place))
+	return append(out, `}}`...), true
+}
+
+// isPlain tells whether a text stands in JSON as it is.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			return false
+		}
+	}
+	return true
+}
+
 // plainReader reads on until something is odd, and nothing after that.
 type plainReader struct {
 	in  []byte

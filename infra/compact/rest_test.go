@@ -1,9 +1,13 @@
 package compact
 
 import (
+	"bytes"
 	"encoding/json"
 	"math"
+	"reflect"
+	"strings"
 	"testing"
+	"time"
 
 	"carryon/domain"
 )
@@ -37,6 +41,9 @@ func FuzzARestIsReadAsTheJSONThatItIs(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if quick, is := appendRest(nil, &got); is && !bytes.Equal(quick, written) {
+			t.Errorf("%+v was written as %s, want %s", got, quick, written)
+		}
 		var want, again rest
 		if err := json.Unmarshal(written, &again); err != nil {
 			t.Fatal(err)
@@ -56,5 +63,25 @@ func TestARestIsPlainAsARule(t *testing.T) {
 	}
 	if got, plain := readRest(head); !plain || got != want {
 		t.Errorf("%s was read as %+v, plain %v", head, got, plain)
+	}
+}
+
+func TestEventsOfAnyTextComeBack(t *testing.T) {
+	t.Parallel()
+	at := time.UnixMicro(1_700_000_000_000_000).UTC()
+	for _, text := range []string{"", "plain", `"\<&>`, "å\u2028", strings.Repeat("long", 20_000)} {
+		e := domain.Event{
+			ID: text, SchemaVersion: 2, CommandID: text, RequestHash: text, Correlation: text, Causation: text, RecordedAt: at, OccurredAt: at.Add(-time.Hour),
+			Versions: domain.Versions{Policy: 3, Plan: 2, DeviceTypes: 4, Catalogue: text, Reference: math.MaxInt64},
+			Previous: domain.Position{Shard: 2, Index: math.MaxInt64, Place: 3}, Payload: []byte(`{"a":"` + strings.Repeat("b", len(text)) + `"}`),
+		}
+		packed, err := Event(&e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := domain.Event{RecordedAt: at}
+		if err := UnpackEvent(&got, packed); err != nil || !reflect.DeepEqual(got, e) {
+			t.Errorf("%.80q: %.200v, %v", text, got, err)
+		}
 	}
 }

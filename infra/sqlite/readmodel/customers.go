@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 
 	"carryon/domain"
 	"carryon/projector"
@@ -41,7 +42,19 @@ type Customers struct {
 	*file
 	projector.ByStream
 	pseudonyms query.Pseudonyms
+	saved      *recent[domain.StreamID, savedState] // of the holder of the turn
 }
+
+// savedState is a state as it was written.
+type savedState struct {
+	projector.CustomerState
+	pseudonym string
+}
+
+const (
+	recentStates  = 16 << 20 // bytes of states are remembered
+	stateOverhead = 256      // is about what one takes beside its bytes
+)
 
 var (
 	_ projector.Store[projector.CustomersTx] = (*Customers)(nil)
@@ -55,7 +68,9 @@ func OpenCustomers(ctx context.Context, path string, pseudonyms query.Pseudonyms
 	if err != nil {
 		return nil, err
 	}
-	s := &Customers{file: f, pseudonyms: pseudonyms}
+	saved := newRecent[domain.StreamID](recentStates, func(s savedState) int { return stateOverhead + len(s.State) })
+	f.remembers = append(f.remembers, saved)
+	s := &Customers{file: f, pseudonyms: pseudonyms, saved: saved}
 	if err := s.checkPseudonyms(ctx); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("open read model customers at %s: %w", path, err)
@@ -97,12 +112,13 @@ func (s *Customers) Begin(ctx context.Context, shard int) (projector.CustomersTx
 	if err != nil {
 		return nil, err
 	}
-	return customersTx{t, s.pseudonyms}, nil
+	return customersTx{t, s.pseudonyms, s.saved}, nil
 }
 
 type customersTx struct {
 	*tx
 	pseudonyms query.Pseudonyms
+	saved      *recent[domain.StreamID, savedState]
 }
 
 const stateColumns = "stream, version, shard, entry, place, recorded_at, state"
@@ -118,7 +134,15 @@ func scanState(r *sql.Rows) (projector.CustomerState, error) {
 // States are the states of those streams that have one.
 func (t customersTx) States(ctx context.Context, streams []domain.StreamID) (map[domain.StreamID]projector.CustomerState, error) {
 	states := make(map[domain.StreamID]projector.CustomerState, len(streams))
-	err := eachIn(ctx, t.tx, "SELECT "+stateColumns+" FROM customers WHERE stream IN (SELECT value FROM json_each(?))", streams, func(r *sql.Rows) error {
+	var unknown []domain.StreamID
+	for _, stream := range streams {
+		if s, ok := t.saved.get(stream); ok {
+			states[stream] = s.CustomerState
+		} else {
+			unknown = append(unknown, stream)
+		}
+	}
+	err := eachIn(ctx, t.tx, "SELECT "+stateColumns+" FROM customers WHERE stream IN (SELECT value FROM json_each(?))", unknown, func(r *sql.Rows) error {
 		s, err := scanState(r)
 		states[s.Stream] = s
 		return err
@@ -154,11 +178,29 @@ func (t customersTx) SaveStates(ctx context.Context, states []projector.Customer
 			return fmt.Errorf("state of %s has fold version %d, the file holds %d: %w", states[i].Stream, states[i].FoldVersion, domain.FoldVersion, ErrStale)
 		}
 	}
-	return t.write(ctx, upsertState, len(states), func(i int, args []any) []any {
-		s := &states[i]
-		return append(args, s.Stream, t.pseudonyms.Customer(s.Stream.ID()), int64(s.Version), s.Position.Shard, int64(s.Position.Index),
-			s.Position.Place, micros(s.RecordedAt), s.State)
+	saved := make([]savedState, len(states))
+	for i := range states {
+		s := &saved[i]
+		s.CustomerState = states[i]
+		s.Stream = domain.StreamID(strings.Clone(string(s.Stream))) // lest it keep the page of the log that it was read from
+		s.RecordedAt = fromMicros(micros(s.RecordedAt))             // as it would be read
+		if before, ok := t.saved.get(s.Stream); ok {
+			s.pseudonym = before.pseudonym
+		} else {
+			s.pseudonym = t.pseudonyms.Customer(s.Stream.ID())
+		}
+	}
+	err := t.write(ctx, upsertState, len(saved), func(i int, args []any) []any {
+		s := &saved[i]
+		return append(args, s.Stream, s.pseudonym, int64(s.Version), s.Position.Shard, int64(s.Position.Index), s.Position.Place, micros(s.RecordedAt), s.State)
 	})
+	if err != nil {
+		return err
+	}
+	for i := range saved {
+		t.saved.put(saved[i].Stream, saved[i])
+	}
+	return nil
 }
 
 // SaveDevices adds or replaces rows.

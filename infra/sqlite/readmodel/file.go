@@ -15,6 +15,7 @@ import (
 	driver "modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
+	"carryon/domain"
 	"carryon/infra/sqlite"
 	"carryon/projector"
 )
@@ -43,6 +44,7 @@ const (
 	busyMillis      = 100   // a write lock held longer than this is somebody else's transaction
 	maxVariables    = 32766 // of one statement
 	rowsAtOnce      = 128   // of one statement
+	manyNumbers     = 65536 // of streams are remembered: some 6 MiB
 )
 
 // checkpointEvery is how much time lies between two checkpoints at least.
@@ -56,8 +58,12 @@ type file struct {
 	db      *sqlite.File
 	turn    chan struct{} // a token: whose turn it is to write
 
-	conn  *sql.Conn // the one that writes; only the holder of the turn uses it
+	conn  *sql.Conn // the one that writes; only the holder of the turn uses it, and what stands below
 	stmts map[string]*sql.Stmt
+
+	numbers   *recent[domain.StreamID, int64] // of streams
+	remembers []forgetful
+	version   int64 // of what other connections have written: see forgetIfChanged
 
 	checkpoints *sqlite.Checkpointer
 	copied      time.Time // when a checkpoint was asked for; of the holder of the turn
@@ -75,7 +81,9 @@ func openFile(ctx context.Context, path string, s schema) (_ *file, err error) {
 	f := &file{
 		model: s.Model, path: path, indexes: s.Indexes,
 		turn: make(chan struct{}, 1), shards: map[int]bool{}, stmts: map[string]*sql.Stmt{}, queries: map[string]*prepared{},
+		numbers: newRecent[domain.StreamID](manyNumbers, func(int64) int { return 1 }),
 	}
+	f.remembers = []forgetful{f.numbers}
 	defer func() {
 		if err != nil {
 			err = errors.Join(fmt.Errorf("open read model %s: %w", s.Model, err), f.Close())

@@ -38,6 +38,7 @@ func (t *tx) execAll(ctx context.Context, args []any, texts ...string) error {
 
 // Clear removes a customer's state, devices, licences and exceptions: see projector.Clearing.
 func (t customersTx) Clear(ctx context.Context, stream domain.StreamID) error {
+	t.f.forget()
 	if err := t.exec(ctx, "DELETE FROM customers WHERE stream = ? OR pseudonym = ?", stream, t.pseudonyms.Customer(stream.ID())); err != nil {
 		return err
 	}
@@ -46,6 +47,7 @@ func (t customersTx) Clear(ctx context.Context, stream domain.StreamID) error {
 
 // restart is the number of a stream, of which nothing is known any more; 0: of none.
 func (t *tx) restart(ctx context.Context, stream domain.StreamID) (number int64, err error) {
+	t.f.forget()
 	if n, is := tables.Numbered(stream); is { // rows that no stream has
 		_, err := t.one(ctx, "SELECT ? WHERE ?1 NOT IN (SELECT id FROM streams)", []any{n}, &number)
 		return number, err
@@ -59,6 +61,7 @@ func (t *tx) restart(ctx context.Context, stream domain.StreamID) (number int64,
 
 // forget takes away the number of a stream that has nothing under it.
 func (t *tx) forget(ctx context.Context, stream domain.StreamID) error {
+	t.f.forget()
 	return t.exec(ctx, "DELETE FROM streams WHERE stream = ?", stream)
 }
 

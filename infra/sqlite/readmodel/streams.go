@@ -3,6 +3,7 @@ package readmodel
 import (
 	"context"
 	"database/sql"
+	"strings"
 
 	"carryon/domain"
 	"carryon/projector"
@@ -22,14 +23,31 @@ var upsertStream = many{
 	Cols: 5,
 }
 
-var upsertStreamNumbered = many{Head: upsertStream.Head, Tail: upsertStream.Tail + " RETURNING stream, id", Cols: upsertStream.Cols}
+var (
+	upsertStreamNumbered = many{Head: upsertStream.Head, Tail: upsertStream.Tail + " RETURNING stream, id", Cols: upsertStream.Cols}
+	upsertStreamByNumber = many{
+		Head: "INSERT INTO streams (id, stream, version, shard, entry, place) VALUES",
+		Tail: strings.Replace(upsertStream.Tail, "(stream)", "(id)", 1),
+		Cols: upsertStream.Cols + 1,
+	}
+)
 
 // SetVersions says how far the model is with the streams, and learns their numbers by the way.
 func (t *tx) SetVersions(ctx context.Context, versions []projector.StreamVersion) error {
-	if t.numbers == nil {
-		t.numbers = make(map[domain.StreamID]int64, len(versions))
+	known, unknown := make([]projector.StreamVersion, 0, len(versions)), []projector.StreamVersion(nil)
+	numbers := make([]int64, 0, len(versions))
+	for i := range versions {
+		if n, ok := t.f.numbers.get(versions[i].Stream); ok {
+			known, numbers = append(known, versions[i]), append(numbers, n)
+		} else {
+			unknown = append(unknown, versions[i])
+		}
 	}
-	return t.writeReturning(ctx, upsertStreamNumbered, len(versions), bindVersions(versions), t.number)
+	err := t.write(ctx, upsertStreamByNumber, len(known), func(i int, args []any) []any { return appendVersion(append(args, numbers[i]), &known[i]) })
+	if err != nil {
+		return err
+	}
+	return t.writeReturning(ctx, upsertStreamNumbered, len(unknown), bindVersions(unknown), t.number(nil))
 }
 
 // setVersions is SetVersions for a model that needs the numbers of few of them.
@@ -38,19 +56,27 @@ func (t *tx) setVersions(ctx context.Context, versions []projector.StreamVersion
 }
 
 func bindVersions(versions []projector.StreamVersion) func(i int, args []any) []any {
-	return func(i int, args []any) []any {
-		v := &versions[i]
-		return append(args, v.Stream, int64(v.Version), v.Position.Shard, int64(v.Position.Index), v.Position.Place)
-	}
+	return func(i int, args []any) []any { return appendVersion(args, &versions[i]) }
 }
 
-// number takes down the number of a stream.
-func (t *tx) number(r *sql.Rows) error {
-	var stream domain.StreamID
-	var id int64
-	err := r.Scan(&stream, &id)
-	t.numbers[stream] = id
-	return err
+func appendVersion(args []any, v *projector.StreamVersion) []any {
+	return append(args, v.Stream, int64(v.Version), v.Position.Shard, int64(v.Position.Index), v.Position.Place)
+}
+
+// number takes down the number of a stream, also in numbers where that is wanted.
+func (t *tx) number(numbers map[domain.StreamID]int64) func(*sql.Rows) error {
+	return func(r *sql.Rows) error {
+		var stream domain.StreamID
+		var id int64
+		if err := r.Scan(&stream, &id); err != nil {
+			return err
+		}
+		t.f.numbers.put(stream, id)
+		if numbers != nil {
+			numbers[stream] = id
+		}
+		return nil
+	}
 }
 
 var addStream = many{
@@ -61,21 +87,24 @@ var addStream = many{
 
 // numbersOf are the numbers of streams, which are made where there are none.
 func (t *tx) numbersOf(ctx context.Context, streams []domain.StreamID) (map[domain.StreamID]int64, error) {
-	if t.numbers == nil {
-		t.numbers = make(map[domain.StreamID]int64, len(streams))
+	numbers := make(map[domain.StreamID]int64, len(streams))
+	for _, s := range streams {
+		if n, ok := t.f.numbers.get(s); ok {
+			numbers[s] = n
+		}
 	}
-	unknown := missing(streams, t.numbers)
+	unknown := missing(streams, numbers)
 	if len(unknown) > 0 {
-		if err := eachIn(ctx, t, "SELECT stream, id FROM streams WHERE stream IN (SELECT value FROM json_each(?))", unknown, t.number); err != nil {
+		if err := eachIn(ctx, t, "SELECT stream, id FROM streams WHERE stream IN (SELECT value FROM json_each(?))", unknown, t.number(numbers)); err != nil {
 			return nil, err
 		}
-		fresh := missing(unknown, t.numbers)
-		err := t.writeReturning(ctx, addStream, len(fresh), func(i int, args []any) []any { return append(args, fresh[i], 0, t.shard, 0, 0) }, t.number)
+		fresh := missing(unknown, numbers)
+		err := t.writeReturning(ctx, addStream, len(fresh), func(i int, args []any) []any { return append(args, fresh[i], 0, t.shard, 0, 0) }, t.number(numbers))
 		if err != nil {
 			return nil, err
 		}
 	}
-	return t.numbers, nil
+	return numbers, nil
 }
 
 func missing(streams []domain.StreamID, numbers map[domain.StreamID]int64) []domain.StreamID {

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"strings"
 
-	"carryon/domain"
 	"carryon/projector"
 )
 
@@ -21,7 +20,6 @@ type tx struct {
 	anyParked bool
 	over      bool
 	combined  map[projector.Dimensions]int64 // combinations that this transaction has made sure of
-	numbers   map[domain.StreamID]int64      // of streams that this transaction has met
 }
 
 // begin waits for its turn behind other shards in this process, and for a moment for other processes. A transaction on
@@ -52,6 +50,9 @@ func (f *file) begin(ctx context.Context, shard int) (_ *tx, err error) {
 			err = errors.Join(projector.ErrElsewhere, err)
 		}
 		return nil, storeError(err)
+	}
+	if err := t.forgetIfChanged(ctx); err != nil {
+		return nil, err
 	}
 	var id []byte
 	switch found, err := t.one(ctx, "SELECT entry, id FROM checkpoint WHERE shard = ? AND entry > 0", []any{shard}, &t.at.Index, &id); {
@@ -95,6 +96,7 @@ func (t *tx) Rollback() {
 	if t.over {
 		return
 	}
+	t.f.forget()
 	// Without a transaction, because BEGIN failed or SQLite rolled back by itself, this fails, and nothing is lost.
 	_, _ = t.f.conn.ExecContext(context.Background(), "ROLLBACK")
 	t.end()
