@@ -3,6 +3,7 @@ package projector
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -238,8 +239,11 @@ func (b *lifeBook) prolong(life *Life, c *lifeChange) {
 
 // settle brings the roll-ups up to date with the lives that changed, and returns these in order.
 func (b *lifeBook) settle() []Life {
-	lives := make([]Life, 0, len(b.changed))
-	for _, before := range b.changed {
+	changed := slices.SortedFunc(maps.Values(b.changed), func(a, b *lifeBefore) int {
+		return cmp.Or(strings.Compare(a.life.LicenseID, b.life.LicenseID), cmp.Compare(a.life.Number, b.life.Number))
+	})
+	lives := make([]Life, 0, len(changed))
+	for _, before := range changed {
 		life := before.life
 		if !before.counted {
 			b.counts.add(MetricActive, life.From, life.Dimensions, 1)
@@ -251,8 +255,5 @@ func (b *lifeBook) settle() []Life {
 		}
 		lives = append(lives, *life)
 	}
-	slices.SortFunc(lives, func(a, b Life) int {
-		return cmp.Or(strings.Compare(a.LicenseID, b.LicenseID), cmp.Compare(a.Number, b.Number))
-	})
 	return lives
 }

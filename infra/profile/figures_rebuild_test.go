@@ -201,7 +201,8 @@ func BenchmarkFigureRebuild(b *testing.B) {
 	events := fillStore(b, dir, int64(envInt("FIGURE_REBUILD", 300_000)))
 	s := openFigure(b, dir)
 	defer closeFigure(b, s)
-	scan := func() float64 {
+	scan := func(b *testing.B) float64 {
+		b.Helper()
 		begin := time.Now()
 		countEvents(b, s)
 		return float64(events) / time.Since(begin).Seconds()
@@ -217,7 +218,7 @@ func BenchmarkFigureRebuild(b *testing.B) {
 					return folder, float64(done) / took.Seconds()
 				}
 				_, one[round] = build(1)
-				scans[round] = scan()
+				scans[round] = scan(b)
 				var folder string
 				folder, two[round] = build(2)
 				if m.bulk {

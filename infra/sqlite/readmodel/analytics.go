@@ -1,6 +1,7 @@
 package readmodel
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"slices"
@@ -92,9 +93,22 @@ func (t analyticsTx) AddFacts(ctx context.Context, facts []projector.Fact) error
 	if err != nil {
 		return err
 	}
-	return t.write(ctx, insertFact, len(facts), func(i int, args []any) []any {
+	type key struct {
+		metric                 int16
+		quarter, customer, seq int64
+	}
+	keys := make([]key, len(facts))
+	for i := range facts {
 		f := &facts[i]
-		return append(args, metrics[i], projector.Quarter(f.At).Unix(), tables.Number(f.Customer), int64(f.Seq), numbers[i],
+		keys[i] = key{metrics[i], projector.Quarter(f.At).Unix(), tables.Number(f.Customer), int64(f.Seq)}
+	}
+	byKey := func(i, j int) int {
+		a, b := &keys[i], &keys[j]
+		return cmp.Or(cmp.Compare(a.metric, b.metric), cmp.Compare(a.quarter, b.quarter), cmp.Compare(a.customer, b.customer), cmp.Compare(a.seq, b.seq))
+	}
+	return t.writeInOrder(ctx, insertFact, len(facts), byKey, func(i int, args []any) []any {
+		f, k := &facts[i], &keys[i]
+		return append(args, k.metric, k.quarter, k.customer, k.seq, numbers[i],
 			tables.NumberOrZero(f.DeviceID), tables.NumberOrZero(f.LicenseID), tables.NumberOrZero(f.ActorID))
 	})
 }

@@ -53,7 +53,7 @@ type savedState struct {
 
 const (
 	recentStates  = 16 << 20 // bytes of states are remembered
-	stateOverhead = 256      // is about what one takes beside its bytes
+	stateOverhead = 384      // is about what one takes beside its bytes
 )
 
 var (
@@ -133,6 +133,9 @@ func scanState(r *sql.Rows) (projector.CustomerState, error) {
 
 // States are the states of those streams that have one.
 func (t customersTx) States(ctx context.Context, streams []domain.StreamID) (map[domain.StreamID]projector.CustomerState, error) {
+	if t.over {
+		return nil, t.afterwards()
+	}
 	states := make(map[domain.StreamID]projector.CustomerState, len(streams))
 	var unknown []domain.StreamID
 	for _, stream := range streams {
@@ -178,6 +181,9 @@ func (t customersTx) SaveStates(ctx context.Context, states []projector.Customer
 			return fmt.Errorf("state of %s has fold version %d, the file holds %d: %w", states[i].Stream, states[i].FoldVersion, domain.FoldVersion, ErrStale)
 		}
 	}
+	if t.over {
+		return t.afterwards()
+	}
 	saved := make([]savedState, len(states))
 	for i := range states {
 		s := &saved[i]
@@ -213,7 +219,8 @@ func (t customersTx) SaveDevices(ctx context.Context, rows []projector.DeviceRow
 
 // SaveLicenses adds or replaces rows.
 func (t customersTx) SaveLicenses(ctx context.Context, rows []projector.LicenseRow) error {
-	return t.write(ctx, upsertLicense, len(rows), func(i int, args []any) []any {
+	byKey := func(i, j int) int { return strings.Compare(rows[i].LicenseID, rows[j].LicenseID) }
+	return t.writeInOrder(ctx, upsertLicense, len(rows), byKey, func(i int, args []any) []any {
 		r := &rows[i]
 		return append(args, r.LicenseID, r.Stream, r.DeviceID, r.TitleID, int64(r.Seq))
 	})

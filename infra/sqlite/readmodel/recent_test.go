@@ -57,6 +57,9 @@ func TestWhatIsRememberedIsWhatStandsInTheFile(t *testing.T) {
 				})
 				lists[i] = openedIn(t, func() (*Timeline, error) { return OpenTimeline(t.Context(), filepath.Join(dir, "timeline.1.db")) })
 			}
+			for i := range stores { // small enough to drop what is still wanted
+				stores[i].saved.limit, lists[i].numbers.limit = 6*(stateOverhead+2), 6
+			}
 			states, numbered := map[domain.StreamID]projector.CustomerState{}, map[domain.StreamID]uint64{}
 			for step := range 200 {
 				switchTo := rng.IntN(len(stores))
@@ -137,6 +140,12 @@ func stepOfCustomers(t *testing.T, rng *rand.Rand, s *Customers, before map[doma
 	}
 	if err := tx.Commit(t.Context(), projector.Checkpoint{Index: uint64(step + 1)}); err != nil {
 		t.Fatal(err)
+	}
+	if states, err := tx.States(t.Context(), someStreams(rng)); err == nil {
+		t.Fatalf("a transaction that is over answered %v", states)
+	}
+	if err := tx.SaveStates(t.Context(), rows[:0]); err == nil {
+		t.Fatal("a transaction that is over saved states")
 	}
 	all, err := s.StatesAfter(t.Context(), "", 100)
 	if err != nil || len(all) != len(after) {

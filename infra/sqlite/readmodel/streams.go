@@ -34,6 +34,9 @@ var (
 
 // SetVersions says how far the model is with the streams, and learns their numbers by the way.
 func (t *tx) SetVersions(ctx context.Context, versions []projector.StreamVersion) error {
+	if t.over {
+		return t.afterwards()
+	}
 	known, unknown := make([]projector.StreamVersion, 0, len(versions)), []projector.StreamVersion(nil)
 	numbers := make([]int64, 0, len(versions))
 	for i := range versions {
@@ -87,6 +90,9 @@ var addStream = many{
 
 // numbersOf are the numbers of streams, which are made where there are none.
 func (t *tx) numbersOf(ctx context.Context, streams []domain.StreamID) (map[domain.StreamID]int64, error) {
+	if t.over {
+		return nil, t.afterwards()
+	}
 	numbers := make(map[domain.StreamID]int64, len(streams))
 	for _, s := range streams {
 		if n, ok := t.f.numbers.get(s); ok {

@@ -1,10 +1,12 @@
 package readmodel
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"strings"
 	"sync"
 
@@ -85,7 +87,11 @@ func (t timelineTx) AddTimeline(ctx context.Context, rows []projector.TimelineRo
 	if _, err := t.one(ctx, "SELECT coalesce(max(id), ?) FROM bodies WHERE id >= ? AND id < ?", []any{first, first, first + 1<<bodyBits}, &body); err != nil {
 		return err
 	}
-	err = t.write(ctx, insertEvent, len(rows), func(i int, args []any) []any {
+	byKey := func(i, j int) int {
+		a, b := rows[i].Event, rows[j].Event
+		return cmp.Or(cmp.Compare(numbers[a.Stream], numbers[b.Stream]), cmp.Compare(a.Seq, b.Seq))
+	}
+	err = t.writeInOrder(ctx, insertEvent, len(rows), byKey, func(i int, args []any) []any {
 		r, e := &rows[i], rows[i].Event
 		return append(args, numbers[e.Stream], int64(e.Seq), micros(e.RecordedAt), e.Type, e.Actor.ID, string(e.Actor.Role),
 			r.DeviceID, r.TitleID, r.LicenseID, int64(e.Position.Index), e.Position.Place, body+1+int64(i))
@@ -162,6 +168,7 @@ func (t timelineTx) addRefs(ctx context.Context, rows []projector.TimelineRow, n
 			}
 		}
 	}
+	slices.SortFunc(refs, func(a, b ref) int { return cmp.Compare(a.hash, b.hash) })
 	return t.write(ctx, insertRef, len(refs), func(i int, args []any) []any { return append(args, refs[i].hash, refs[i].stream, refs[i].seq) })
 }
 

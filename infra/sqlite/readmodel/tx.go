@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"strings"
 
 	"carryon/projector"
@@ -183,6 +184,16 @@ func (m many) statement(rows int) string {
 // write writes n rows; bind appends the values of row i.
 func (t *tx) write(ctx context.Context, m many, n int, bind func(i int, args []any) []any) error {
 	return t.inPieces(m, n, bind, func(text string, args []any) error { return t.exec(ctx, text, args...) })
+}
+
+// writeInOrder is write in the order of the keys of the rows: what lies together in the file is looked for together.
+func (t *tx) writeInOrder(ctx context.Context, m many, n int, compare func(i, j int) int, bind func(i int, args []any) []any) error {
+	order := make([]int, n)
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, compare) // of two rows with one key the last stays so
+	return t.write(ctx, m, n, func(i int, args []any) []any { return bind(order[i], args) })
 }
 
 // writeReturning is write with a statement that returns rows.
