@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,6 +19,7 @@ type Checkpointer struct {
 	due    chan struct{} // room for one
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
+	took   atomic.Int64 // nanoseconds
 }
 
 // StartCheckpointer starts one that copies through connections of db. turn waits until nobody writes, and keeps it so until
@@ -53,26 +55,33 @@ func (c *Checkpointer) run(ctx context.Context) {
 		case <-c.due:
 		}
 		// A failure does no harm: the next one does the work of both.
-		if c.copyBack(ctx) == nil {
-			c.finish(ctx)
+		took, err := c.copyBack(ctx)
+		if err == nil {
+			took += c.finish(ctx)
 		}
+		c.took.Store(int64(took))
 	}
 }
 
+// Took is how long the last one copied: who asks for them can see to it that they take a small part of the time.
+func (c *Checkpointer) Took() time.Duration { return time.Duration(c.took.Load()) }
+
 // copyBack copies what stood in the write-ahead log when it began, as far as no reader needs it.
-func (c *Checkpointer) copyBack(ctx context.Context) error {
-	_, err := c.db.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
-	return err
+func (c *Checkpointer) copyBack(ctx context.Context) (took time.Duration, err error) {
+	began := time.Now()
+	_, err = c.db.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
+	return time.Since(began), err
 }
 
 // finish copies the rest while nobody writes. It does not wait for its turn for long: transactions come first.
-func (c *Checkpointer) finish(ctx context.Context) {
+func (c *Checkpointer) finish(ctx context.Context) (took time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	end, err := c.turn(ctx)
 	if err != nil {
-		return
+		return 0
 	}
 	defer end()
-	_ = c.copyBack(ctx) // see run
+	took, _ = c.copyBack(ctx) // see run
+	return took
 }

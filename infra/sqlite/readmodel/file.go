@@ -47,8 +47,14 @@ const (
 	manyNumbers     = 65536 // of streams are remembered: some 6 MiB
 )
 
-// checkpointEvery is how much time lies between two checkpoints at least.
-const checkpointEvery = time.Second
+// checkpointEvery is how much time lies between two checkpoints at least; and so many times what the last one took, but
+// no more than checkpointBy: a rebuild writes the same pages again and again, and a part of each checkpoint keeps it from
+// writing.
+const (
+	checkpointEvery = time.Second
+	checkpointShare = 10
+	checkpointBy    = 10 * time.Second
+)
 
 // file is one generation of one model: a connection that writes, and some that read.
 type file struct {
@@ -118,7 +124,8 @@ func (f *file) idle(ctx context.Context) (end func(), err error) {
 
 // wrote asks for a checkpoint now and then. Whoever calls it has the turn.
 func (f *file) wrote() {
-	if now := time.Now(); now.Sub(f.copied) >= checkpointEvery && f.checkpoints.Due() {
+	rest := min(max(checkpointEvery, checkpointShare*f.checkpoints.Took()), checkpointBy)
+	if now := time.Now(); now.Sub(f.copied) >= rest && f.checkpoints.Due() {
 		f.copied = now
 	}
 }
