@@ -3,7 +3,7 @@ package readmodel
 import "context"
 
 // recent remembers some of what the connection that writes has read or written lately, so that it is not asked for
-// again. It holds what stands in the file as long as every change comes through it: forgotten is forgotten when a
+// again. It holds what stands in the file as long as every change comes through it: everything is forgotten when a
 // transaction is rolled back, when rows are mended, and when another connection has written. Only the holder of the turn
 // uses it: a transaction that is over must not.
 type recent[K comparable, V any] struct {
