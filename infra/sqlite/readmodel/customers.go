@@ -13,9 +13,9 @@ import (
 
 // A state is a blob that only the fold that made it reads, so the fold's version is a part of the schema's: a file of
 // another fold is built anew, never written on.
-var customersSchema = schema{Model: "customers", Version: 1000*2 + domain.FoldVersion, Tables: `
+var customersSchema = schema{Model: "customers", Version: 1000*3 + domain.FoldVersion, Tables: `
 CREATE TABLE customers (
-	stream TEXT PRIMARY KEY, pseudonym TEXT NOT NULL UNIQUE, version INTEGER NOT NULL, shard INTEGER NOT NULL, entry INTEGER NOT NULL,
+	stream TEXT PRIMARY KEY, pseudonym TEXT NOT NULL, version INTEGER NOT NULL, shard INTEGER NOT NULL, entry INTEGER NOT NULL,
 	place INTEGER NOT NULL, recorded_at INTEGER NOT NULL, state BLOB NOT NULL
 );
 CREATE TABLE devices (
@@ -30,6 +30,7 @@ CREATE TABLE exceptions (
 ) WITHOUT ROWID;
 CREATE TABLE pseudonyms (sample TEXT NOT NULL); -- what the key makes of nothing, so that another key is noticed
 `, Indexes: `
+CREATE UNIQUE INDEX IF NOT EXISTS customers_pseudonym ON customers (pseudonym);
 CREATE INDEX IF NOT EXISTS devices_pseudonym ON devices (pseudonym);
 CREATE INDEX IF NOT EXISTS licenses_title ON licenses (title, stream);
 CREATE INDEX IF NOT EXISTS devices_stream ON devices (stream); -- these three lead from a customer to its rows, for the audit
