@@ -23,7 +23,7 @@ type CustomersTx interface {
 	Tx
 	// States are the states of those streams that have one, all in one question.
 	States(ctx context.Context, streams []domain.StreamID) (map[domain.StreamID]CustomerState, error)
-	// SaveStates replaces states.
+	// SaveStates replaces states, but for those that have a higher version.
 	SaveStates(ctx context.Context, states []CustomerState) error
 	// SaveDevices, SaveLicenses and SaveExceptions add rows or replace the ones that have the same customer and id.
 	SaveDevices(ctx context.Context, rows []DeviceRow) error
@@ -79,13 +79,15 @@ func (Customers) Apply(ctx context.Context, tx CustomersTx, events []*domain.Eve
 	if len(streams) == 0 {
 		return nil
 	}
-	stored, err := tx.States(ctx, streams)
+	stored, err := begun(ctx, tx, streams, byStream)
 	if err != nil {
 		return err
 	}
 	saving := saveBeside(ctx, tx, len(streams))
 	defer saving.finish()
-	for some := range slices.Chunk(streams, savedAtOnce) {
+	for size := savedFirst; len(streams) > 0; size = min(2*size, savedAtOnce) {
+		some := streams[:min(size, len(streams))]
+		streams = streams[len(some):]
 		folded := foldedCustomers{states: make([]CustomerState, 0, len(some))}
 		for _, stream := range some {
 			if err := folded.fold(stream, stored[stream], byStream[stream]); err != nil {
@@ -98,8 +100,27 @@ func (Customers) Apply(ctx context.Context, tx CustomersTx, events []*domain.Eve
 	return saving.err
 }
 
-// savedAtOnce customers are saved together.
-const savedAtOnce = 1024
+// savedAtOnce customers are saved together; the first of a transaction are few, so that saving begins at once.
+const (
+	savedAtOnce = 1024
+	savedFirst  = 64
+)
+
+// begun are the stored states. A stream whose first event comes has none: that one is not asked for. Where there should
+// be one all the same, SaveStates leaves what is further, and the event after this transaction's last does not follow on
+// it.
+func begun(ctx context.Context, tx CustomersTx, streams []domain.StreamID, events map[domain.StreamID][]*domain.Event) (map[domain.StreamID]CustomerState, error) {
+	older := make([]domain.StreamID, 0, len(streams))
+	for _, stream := range streams {
+		if events[stream][0].Seq > 1 {
+			older = append(older, stream)
+		}
+	}
+	if len(older) == 0 {
+		return nil, nil
+	}
+	return tx.States(ctx, older)
+}
 
 // saving saves customers while others are folded. Whoever begins it waits for it, and leaves the transaction alone until
 // then.
@@ -111,7 +132,7 @@ type saving struct {
 }
 
 func saveBeside(ctx context.Context, tx CustomersTx, most int) *saving {
-	s := &saving{folded: make(chan foldedCustomers, (most+savedAtOnce-1)/savedAtOnce)} // there is room for all
+	s := &saving{folded: make(chan foldedCustomers, most/savedAtOnce+savedAtOnce/savedFirst)} // there is room for all
 	s.end = sync.OnceFunc(func() { close(s.folded) })
 	s.group.Go(func() { // ends with end
 		for folded := range s.folded {
