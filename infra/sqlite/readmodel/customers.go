@@ -13,29 +13,32 @@ import (
 
 // A state is a blob that only the fold that made it reads, so the fold's version is a part of the schema's: a file of
 // another fold is built anew, never written on.
-var customersSchema = schema{Model: "customers", Version: 1000*3 + domain.FoldVersion, Tables: `
+var customersSchema = schema{Model: "customers", Version: 1000*4 + domain.FoldVersion, Tables: `
 CREATE TABLE customers (
 	stream TEXT PRIMARY KEY, pseudonym TEXT NOT NULL, version INTEGER NOT NULL, shard INTEGER NOT NULL, entry INTEGER NOT NULL,
 	place INTEGER NOT NULL, recorded_at INTEGER NOT NULL, state BLOB NOT NULL
 );
+-- Of what a customer has, the rows stand together: what comes with one transaction lies in few places.
 CREATE TABLE devices (
 	stream TEXT NOT NULL, device TEXT NOT NULL, pseudonym TEXT NOT NULL, type TEXT NOT NULL, family TEXT NOT NULL, seq INTEGER NOT NULL,
-	PRIMARY KEY (device, stream)
+	PRIMARY KEY (stream, device)
 ) WITHOUT ROWID;
 CREATE TABLE licenses (
-	license TEXT PRIMARY KEY, stream TEXT NOT NULL, device TEXT NOT NULL, title TEXT NOT NULL, seq INTEGER NOT NULL
+	stream TEXT NOT NULL, license TEXT NOT NULL, device TEXT NOT NULL, title TEXT NOT NULL, seq INTEGER NOT NULL,
+	PRIMARY KEY (stream, license)
 ) WITHOUT ROWID;
 CREATE TABLE exceptions (
-	exception TEXT PRIMARY KEY, stream TEXT NOT NULL, code TEXT NOT NULL, seq INTEGER NOT NULL
+	stream TEXT NOT NULL, exception TEXT NOT NULL, code TEXT NOT NULL, seq INTEGER NOT NULL,
+	PRIMARY KEY (stream, exception)
 ) WITHOUT ROWID;
 CREATE TABLE pseudonyms (sample TEXT NOT NULL); -- what the key makes of nothing, so that another key is noticed
 `, Indexes: `
 CREATE UNIQUE INDEX IF NOT EXISTS customers_pseudonym ON customers (pseudonym);
 CREATE INDEX IF NOT EXISTS devices_pseudonym ON devices (pseudonym);
 CREATE INDEX IF NOT EXISTS licenses_title ON licenses (title, stream);
-CREATE INDEX IF NOT EXISTS devices_stream ON devices (stream); -- these three lead from a customer to its rows, for the audit
-CREATE INDEX IF NOT EXISTS licenses_stream ON licenses (stream);
-CREATE INDEX IF NOT EXISTS exceptions_stream ON exceptions (stream);
+CREATE INDEX IF NOT EXISTS devices_device ON devices (device); -- these three lead from an id to its customer
+CREATE INDEX IF NOT EXISTS licenses_license ON licenses (license);
+CREATE INDEX IF NOT EXISTS exceptions_exception ON exceptions (exception);
 `}
 
 // Customers keeps the customers' states.
@@ -163,15 +166,15 @@ var (
 	}
 	upsertDevice = many{
 		Head: "INSERT INTO devices (device, stream, pseudonym, type, family, seq) VALUES", Cols: 6,
-		Tail: "ON CONFLICT (device, stream) DO UPDATE SET pseudonym = excluded.pseudonym, type = excluded.type, family = excluded.family, seq = excluded.seq",
+		Tail: "ON CONFLICT (stream, device) DO UPDATE SET pseudonym = excluded.pseudonym, type = excluded.type, family = excluded.family, seq = excluded.seq",
 	}
 	upsertLicense = many{
 		Head: "INSERT INTO licenses (license, stream, device, title, seq) VALUES", Cols: 5,
-		Tail: "ON CONFLICT (license) DO UPDATE SET stream = excluded.stream, device = excluded.device, title = excluded.title, seq = excluded.seq",
+		Tail: "ON CONFLICT (stream, license) DO UPDATE SET device = excluded.device, title = excluded.title, seq = excluded.seq",
 	}
 	upsertException = many{
 		Head: "INSERT INTO exceptions (exception, stream, code, seq) VALUES", Cols: 4,
-		Tail: "ON CONFLICT (exception) DO UPDATE SET stream = excluded.stream, code = excluded.code, seq = excluded.seq",
+		Tail: "ON CONFLICT (stream, exception) DO UPDATE SET code = excluded.code, seq = excluded.seq",
 	}
 )
 
@@ -220,8 +223,7 @@ func (t customersTx) SaveDevices(ctx context.Context, rows []projector.DeviceRow
 
 // SaveLicenses adds or replaces rows.
 func (t customersTx) SaveLicenses(ctx context.Context, rows []projector.LicenseRow) error {
-	byKey := func(i, j int) int { return strings.Compare(rows[i].LicenseID, rows[j].LicenseID) }
-	return t.writeInOrder(ctx, upsertLicense, len(rows), byKey, func(i int, args []any) []any {
+	return t.write(ctx, upsertLicense, len(rows), func(i int, args []any) []any {
 		r := &rows[i]
 		return append(args, r.LicenseID, r.Stream, r.DeviceID, r.TitleID, int64(r.Seq))
 	})
