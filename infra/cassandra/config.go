@@ -54,8 +54,9 @@ type Config struct {
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error)
 	Logger *slog.Logger
 
-	dialer  gocql.Dialer // of tests that stand between us and the server
-	silence time.Duration
+	dialer   gocql.Dialer // of tests that stand between us and the server
+	silence  time.Duration
+	observer gocql.QueryObserver // of tests that do something between two questions
 }
 
 // Layout says how the store is cut up. It is written once; a process that is configured otherwise is refused.
@@ -193,6 +194,7 @@ func (c *Config) cluster(hosts []string, keyspace string) (*gocql.ClusterConfig,
 	d.ReconnectionPolicy = &gocql.ConstantReconnectionPolicy{MaxRetries: 1, Interval: 100 * time.Millisecond}
 	d.Logger = driverLog{c.Logger}
 	d.Dialer = watchful{c.dialer, c.silence}
+	d.QueryObserver = c.observer
 	// A policy belongs to one session: shared, it panics.
 	fallback := gocql.RoundRobinHostPolicy()
 	if c.Datacenter != "" {

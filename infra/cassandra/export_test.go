@@ -15,6 +15,16 @@ func (c Config) Through(dialer gocql.Dialer, silence time.Duration) Config {
 	return c
 }
 
+// After has something done after each question that was answered, before the next is asked.
+func (c Config) After(do func(statement string)) Config {
+	c.observer = observer(do)
+	return c
+}
+
+type observer func(statement string)
+
+func (o observer) ObserveQuery(_ context.Context, q gocql.ObservedQuery) { o(q.Statement) }
+
 // ForgetTails makes a store one that has seen nothing yet.
 func (s *Store) ForgetTails(shard int) { s.tails.forget(shard) }
 

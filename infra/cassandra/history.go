@@ -259,10 +259,15 @@ func (s *Store) readStream(ctx context.Context, stream domain.StreamID, from uin
 	for !p.full {
 		before, left := len(p.events), p.left
 		next := from + uint64(before)
+		back := func() { p.events, p.left, p.full = p.events[:before], left, false }
 		err := p.read(ctx, quorum, next)
 		if errors.Is(err, command.ErrDiffers) {
+			back()
+			err = p.read(ctx, quorum, next) // what was derived between two questions is there when both are asked again
+		}
+		if errors.Is(err, command.ErrDiffers) {
 			s.cfg.Logger.Warn("history differs, reading it from every replica", "error", err.Error())
-			p.events, p.left, p.full = p.events[:before], left, false
+			back()
 			if err = p.read(ctx, everyReplica, next); err != nil && !errors.Is(err, command.ErrDiffers) {
 				err = fmt.Errorf("%w; and not every replica answers: %w", command.ErrUnavailable, err)
 			}

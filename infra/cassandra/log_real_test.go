@@ -3,8 +3,11 @@
 package cassandra_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/gocql/gocql"
@@ -139,6 +142,39 @@ func TestAReaderStopsBelowABucketThatIsGone(t *testing.T) {
 		for _, from := range []uint64{1, 5, 7} {
 			wantHole(t, store, "a bucket", 1, from, 5)
 		}
+	}
+}
+
+// A reader asks for entries, then for the head. What is claimed in between is no difference: nobody is warned, and a
+// replica that is away is not asked.
+func TestWhatIsClaimedBetweenTwoQuestionsIsRead(t *testing.T) {
+	t.Parallel()
+	cfg := newKeyspace(t)
+	writer, c := open(t, cfg), newChain(1)
+	for range 3 {
+		claim(t, writer, c.next("customer/a"))
+	}
+	var said bytes.Buffer
+	between := func(string) {}
+	cfg.Logger = slog.New(slog.NewTextHandler(&said, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	reader := open(t, cfg.After(func(statement string) { between(statement) }))
+	if _, err := reader.Read(t.Context(), 1, 1, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	said.Reset() // of what it found when it was opened
+	between = func(statement string) {
+		if asked++; asked == 1 {
+			if !strings.Contains(statement, "FROM log") {
+				t.Errorf("it begins with %s", statement)
+			}
+			claim(t, writer, c.next("customer/a"))
+		}
+	}
+	page, err := reader.Read(t.Context(), 1, 4, 1<<20)
+	between = func(string) {}
+	if diff := cmp.Diff(c.entries[3:], page, ignorePrivate); err != nil || diff != "" || said.Len() > 0 || asked < 3 {
+		t.Fatalf("after %d questions: %v %s, and said: %s", asked, err, diff, said.String())
 	}
 }
 

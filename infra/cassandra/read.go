@@ -13,8 +13,8 @@ import (
 )
 
 // Reading goes from entry to entry and from bucket to bucket. Each row comes with its bucket's head, so that a row that
-// is missing is noticed at once: then the same is read from every replica, and if it is missing there too, the reader
-// fails. It never carries on.
+// is missing is noticed at once: then the same is read again, then from every replica, and if it is missing there too,
+// the reader fails. It never carries on.
 
 // Read implements command.Log. An entry counts with the larger of its stored bytes and the bytes of its payloads.
 func (s *Store) Read(ctx context.Context, shard int, from uint64, maxBytes int) ([]domain.Entry, error) {
@@ -39,10 +39,16 @@ func (s *Store) page(ctx context.Context, l level, shard int, from uint64, maxBy
 	p := pager{store: s, shard: shard, left: maxBytes}
 	for !p.full {
 		before, left := len(p.entries), p.left
-		err := p.read(ctx, l, from+uint64(before))
+		next := from + uint64(before)
+		back := func() { p.entries, p.left, p.full = p.entries[:before], left, false }
+		err := p.read(ctx, l, next)
 		if errors.Is(err, command.ErrDiffers) && l != anyReplica {
-			p.entries, p.left = p.entries[:before], left
-			err = p.readEverywhere(ctx, from+uint64(before), err)
+			back()
+			err = p.read(ctx, l, next) // what was claimed between two questions is there when both are asked again
+		}
+		if errors.Is(err, command.ErrDiffers) && l != anyReplica {
+			back()
+			err = p.readEverywhere(ctx, next, err)
 		}
 		if err != nil {
 			return nil, err
@@ -63,7 +69,6 @@ type pager struct {
 // readEverywhere reads again what could not be right. A replica that is away may be the one that has it.
 func (p *pager) readEverywhere(ctx context.Context, from uint64, why error) error {
 	p.store.cfg.Logger.Warn("log differs, reading it from every replica", "shard", p.shard, "from", from, "error", why.Error())
-	p.full = false
 	err := p.read(ctx, everyReplica, from)
 	if err != nil && !errors.Is(err, command.ErrDiffers) {
 		return fmt.Errorf("%w; and not every replica answers: %w", command.ErrUnavailable, err)
