@@ -23,7 +23,7 @@ type CustomersTx interface {
 	Tx
 	// States are the states of those streams that have one, all in one question.
 	States(ctx context.Context, streams []domain.StreamID) (map[domain.StreamID]CustomerState, error)
-	// SaveStates replaces states, but for those that have a higher version.
+	// SaveStates replaces states.
 	SaveStates(ctx context.Context, states []CustomerState) error
 	// SaveDevices, SaveLicenses and SaveExceptions add rows or replace the ones that have the same customer and id.
 	SaveDevices(ctx context.Context, rows []DeviceRow) error
@@ -79,7 +79,7 @@ func (Customers) Apply(ctx context.Context, tx CustomersTx, events []*domain.Eve
 	if len(streams) == 0 {
 		return nil
 	}
-	stored, err := begun(ctx, tx, streams, byStream)
+	stored, err := tx.States(ctx, streams)
 	if err != nil {
 		return err
 	}
@@ -106,22 +106,6 @@ const (
 	savedFirst  = 64
 )
 
-// begun are the stored states. A stream whose first event comes has none: that one is not asked for. Where there should
-// be one all the same, SaveStates leaves what is further, and the event after this transaction's last does not follow on
-// it.
-func begun(ctx context.Context, tx CustomersTx, streams []domain.StreamID, events map[domain.StreamID][]*domain.Event) (map[domain.StreamID]CustomerState, error) {
-	older := make([]domain.StreamID, 0, len(streams))
-	for _, stream := range streams {
-		if events[stream][0].Seq > 1 {
-			older = append(older, stream)
-		}
-	}
-	if len(older) == 0 {
-		return nil, nil
-	}
-	return tx.States(ctx, older)
-}
-
 // saving saves customers while others are folded. Whoever begins it waits for it, and leaves the transaction alone until
 // then.
 type saving struct {
@@ -132,7 +116,8 @@ type saving struct {
 }
 
 func saveBeside(ctx context.Context, tx CustomersTx, most int) *saving {
-	s := &saving{folded: make(chan foldedCustomers, most/savedAtOnce+savedAtOnce/savedFirst)} // there is room for all
+	const smaller = 5 // groups, the last of all among them
+	s := &saving{folded: make(chan foldedCustomers, most/savedAtOnce+smaller)}
 	s.end = sync.OnceFunc(func() { close(s.folded) })
 	s.group.Go(func() { // ends with end
 		for folded := range s.folded {

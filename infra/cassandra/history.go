@@ -262,8 +262,9 @@ func (s *Store) readStream(ctx context.Context, stream domain.StreamID, from uin
 		back := func() { p.events, p.left, p.full = p.events[:before], left, false }
 		err := p.read(ctx, quorum, next)
 		if errors.Is(err, command.ErrDiffers) {
+			s.cfg.Logger.Debug("history seems to differ, reading it again", "error", err.Error())
 			back()
-			err = p.read(ctx, quorum, next) // what was derived between two questions is there when both are asked again
+			err = p.read(ctx, quorum, next) // rows of one derivation are written side by side, and while these questions are asked
 		}
 		if errors.Is(err, command.ErrDiffers) {
 			s.cfg.Logger.Warn("history differs, reading it from every replica", "error", err.Error())

@@ -43,6 +43,7 @@ func (s *Store) page(ctx context.Context, l level, shard int, from uint64, maxBy
 		back := func() { p.entries, p.left, p.full = p.entries[:before], left, false }
 		err := p.read(ctx, l, next)
 		if errors.Is(err, command.ErrDiffers) && l != anyReplica {
+			s.cfg.Logger.Debug("log seems to differ, reading it again", "shard", shard, "from", next, "error", err.Error())
 			back()
 			err = p.read(ctx, l, next) // what was claimed between two questions is there when both are asked again
 		}

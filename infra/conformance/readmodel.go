@@ -62,7 +62,6 @@ func ReadModel(t *testing.T, factory ReadModelFactory) {
 		{"timeline: personal words are opened when they are read, and gone when they were erased", "timeline", timelineWords},
 		{"denials: pages hold every refusal once, with its rule in numbers", "denials", denialPages},
 		{"customers: states are those that the domain folds", "customers", customerStates},
-		{"customers: what is applied once more takes no state back", "customers", appliedOnceMore},
 		{"customers: lists say what the event store says", "customers reference", customerLists},
 		{"customers: ids and pseudonyms are found", "customers timeline", customerLookups},
 		{"customers: a state as of any moment is the fold of what was recorded by then", "timeline reference", customerAsOf},

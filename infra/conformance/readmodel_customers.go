@@ -47,22 +47,6 @@ func customerStates(l *library) {
 	}
 }
 
-// appliedOnceMore applies the beginning of each history again, as if a checkpoint had been lost.
-func appliedOnceMore(l *library) {
-	for _, id := range l.customers() {
-		events := l.of(domain.CustomerStream(id))
-		tx := must[projector.CustomersTx](l, "begin")(l.models.Customers.Begin(l.ctx, events[0].Position.Shard))
-		err := projector.Customers{}.Apply(l.ctx, tx, events[:(len(events)+1)/2])
-		if err == nil {
-			err = tx.Commit(l.ctx, tx.Checkpoint())
-		}
-		if tx.Rollback(); err != nil {
-			l.Fatal(err)
-		}
-	}
-	customerStates(l)
-}
-
 // customerLists compares every list, read page by page, with the same list made from the event store.
 func customerLists(l *library) {
 	for _, id := range l.customers() {

@@ -81,14 +81,14 @@ func (t customersTx) States(ctx context.Context, streams []domain.StreamID) (map
 var (
 	// The pseudonym of a stream never changes: not to touch it lets a new state take the old one's place in the page.
 	saveStates = inserting("customers", `ON CONFLICT (stream) DO UPDATE SET version = excluded.version, shard = excluded.shard, entry = excluded.entry,
-		place = excluded.place, recorded_at = excluded.recorded_at, state = excluded.state WHERE excluded.version >= customers.version`,
+		place = excluded.place, recorded_at = excluded.recorded_at, state = excluded.state`,
 		"stream text", "pseudonym text", "version bigint", "shard int", "entry bigint", "place int", "recorded_at bigint", "state bytea")
 	saveDevices    = replacing("devices", "device, stream", "stream text", "device text", "pseudonym text", "type text", "family text", "seq bigint")
 	saveLicenses   = replacing("licenses", "license", "license text", "stream text", "device text", "title text", "seq bigint")
 	saveExceptions = replacing("exceptions", "exception", "exception text", "stream text", "code text", "seq bigint")
 )
 
-// SaveStates replaces states, but for those that have a higher version.
+// SaveStates replaces states.
 func (t customersTx) SaveStates(ctx context.Context, states []projector.CustomerState) error {
 	type state = projector.CustomerState
 	for i := range states {

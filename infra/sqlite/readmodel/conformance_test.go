@@ -31,9 +31,15 @@ func open(t testing.TB, pseudonyms query.Pseudonyms) conformance.ReadModels {
 	}
 }
 
-func opened[M interface{ Close() error }](t testing.TB, dir, name string, open func(context.Context, string) (M, error)) M {
+func opened[M interface {
+	Close() error
+	Filled(context.Context) error
+}](t testing.TB, dir, name string, open func(context.Context, string) (M, error)) M {
 	t.Helper()
 	m, err := open(t.Context(), filepath.Join(dir, name+".1.db"))
+	if err == nil {
+		err = m.Filled(t.Context()) // as every file that is read
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -161,7 +161,7 @@ var (
 	upsertState = many{
 		Head: "INSERT INTO customers (stream, pseudonym, version, shard, entry, place, recorded_at, state) VALUES",
 		Tail: `ON CONFLICT (stream) DO UPDATE SET version = excluded.version, shard = excluded.shard, entry = excluded.entry, place = excluded.place,
-			recorded_at = excluded.recorded_at, state = excluded.state WHERE excluded.version >= customers.version`,
+			recorded_at = excluded.recorded_at, state = excluded.state`,
 		Cols: 8,
 	}
 	upsertDevice = many{
@@ -178,7 +178,7 @@ var (
 	}
 )
 
-// SaveStates replaces states, but for those that have a higher version.
+// SaveStates replaces states.
 func (t customersTx) SaveStates(ctx context.Context, states []projector.CustomerState) error {
 	for i := range states {
 		if states[i].FoldVersion != domain.FoldVersion {

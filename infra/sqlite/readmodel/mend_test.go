@@ -123,9 +123,15 @@ func TestRowsAreMendedStreamByStream(t *testing.T) {
 	})
 }
 
-func openedAt[S interface{ Close() error }](t testing.TB, open func(context.Context, string) (S, error)) S {
+func openedAt[S interface {
+	Close() error
+	Filled(context.Context) error
+}](t testing.TB, open func(context.Context, string) (S, error)) S {
 	t.Helper()
 	s, err := open(t.Context(), filepath.Join(t.TempDir(), "rows.1.db"))
+	if err == nil {
+		err = s.Filled(t.Context()) // as every file that is read
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
