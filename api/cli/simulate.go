@@ -26,7 +26,7 @@ type simulateCommand struct {
 	BurstEvery   time.Duration `help:"Every so often the rate is multiplied by --burst for a second." default:"0s"`
 	Burst        float64       `help:"How many times the rate in a burst." default:"5"`
 	Repeats      float64       `help:"Share of commands sent twice with the same key." default:"0.02"`
-	Patience     int           `help:"How often a command without an answer is tried again." default:"5"`
+	Patience     int           `help:"How often a command or a question without an answer is tried again." default:"5"`
 	Journal      string        `help:"Append every acknowledged command to this file, for verify --journal." placeholder:"FILE"`
 	StopWhenGone bool          `help:"End when the server is gone, instead of counting failures."`
 	Check        bool          `help:"At the end, check that every acknowledged event can be seen in the query API." default:"true" negatable:""`
@@ -56,6 +56,7 @@ func (s simulateCommand) Run(r *run) (err error) {
 		return err
 	}
 	target := simulate.NewHTTP(s.URL, s.QueryURL, s.Callers, newTokens(keys, 0).get)
+	target.Patience = s.Patience
 	ctx, stop := context.WithCancel(r.ctx)
 	defer stop()
 	options := simulate.Options{

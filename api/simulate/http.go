@@ -21,6 +21,7 @@ type HTTP struct {
 	Commands []string // base URLs of the command API, as in http://127.0.0.1:8080
 	Queries  string   // base URL of the query API; often the same
 	Client   *http.Client
+	Patience int // how often CheckVisible asks again what had no answer
 	Token    func(role domain.Role, customer string) (string, error)
 
 	turn atomic.Uint64
@@ -235,7 +236,12 @@ func (t *HTTP) timeline(ctx context.Context, customer string, version uint64) ([
 			} `json:"events"`
 			Next string `json:"next_cursor"`
 		}
-		if err := t.Get(ctx, domain.RoleService, customer, "/v1/customers/"+url.PathEscape(customer)+"/timeline?"+q.Encode(), &page); err != nil {
+		path := "/v1/customers/" + url.PathEscape(customer) + "/timeline?" + q.Encode()
+		err := t.Get(ctx, domain.RoleService, customer, path, &page)
+		for attempt := 0; errors.Is(err, errNoAnswer) && attempt < t.Patience && pause(ctx, time.Duration(50<<min(attempt, 5))*time.Millisecond); attempt++ {
+			err = t.Get(ctx, domain.RoleService, customer, path, &page)
+		}
+		if err != nil {
 			return nil, err
 		}
 		for _, e := range page.Events {
@@ -246,6 +252,9 @@ func (t *HTTP) timeline(ctx context.Context, customer string, version uint64) ([
 		}
 	}
 }
+
+// errNoAnswer: nobody answers now, or says to come again, as a server does that is started again or a read model that lags.
+var errNoAnswer = errors.New("there is no answer")
 
 // Get reads from the query API into out.
 func (t *HTTP) Get(ctx context.Context, role domain.Role, customer, path string, out any) error {
@@ -260,14 +269,16 @@ func (t *HTTP) Get(ctx context.Context, role domain.Role, customer, path string,
 	req.Header.Set("Authorization", "Bearer "+token)
 	resp, err := t.Client.Do(req)
 	if err != nil {
-		return fmt.Errorf("GET %s: %w", path, err)
+		return fmt.Errorf("GET %s: %w: %w", path, errNoAnswer, err)
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
-	if err != nil {
-		return fmt.Errorf("GET %s: %w", path, err)
-	}
-	if resp.StatusCode != http.StatusOK {
+	switch {
+	case err != nil:
+		return fmt.Errorf("GET %s: %w: %w", path, errNoAnswer, err)
+	case resp.StatusCode >= http.StatusInternalServerError:
+		return fmt.Errorf("GET %s: %w: %s: %.300s", path, errNoAnswer, resp.Status, raw)
+	case resp.StatusCode != http.StatusOK:
 		return fmt.Errorf("GET %s: %s: %.300s", path, resp.Status, raw)
 	}
 	if err := json.Unmarshal(raw, out); err != nil {

@@ -37,6 +37,10 @@ type Kafka struct {
 	// Dial connects to a broker at the address that it tells of itself. Default: that address.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
+	// Patience is how long a reader waits for an answer. While the group shares the partitions out anew, the broker answers
+	// only when all have come, or those who died were given up: after 10 s for each of two questions. Default 25 s.
+	Patience time.Duration
+
 	// Of a topic that is made here.
 	Replication int           // replicas of each partition. Default -1: as many as the broker says
 	Retention   time.Duration // of messages; the log keeps the entries for ever. Default one day
@@ -52,6 +56,7 @@ func (k Kafka) withDefaults() Kafka {
 	k.Group = cmp.Or(k.Group, k.Topic)
 	k.Client = cmp.Or(k.Client, "carryon")
 	k.Mechanism = cmp.Or(k.Mechanism, "scram-sha-512")
+	k.Patience = cmp.Or(k.Patience, 25*time.Second)
 	k.Replication = cmp.Or(k.Replication, -1)
 	k.Retention = cmp.Or(k.Retention, 24*time.Hour)
 	return k
@@ -191,6 +196,7 @@ func (k *Kafka) consuming() (*sarama.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.Net.ReadTimeout = k.Patience
 	c.Consumer.Return.Errors = true
 	c.Consumer.Offsets.Initial = sarama.OffsetNewest
 	c.Consumer.Offsets.AutoCommit.Enable, c.Consumer.Offsets.AutoCommit.Interval = true, time.Second
@@ -204,12 +210,17 @@ func (k *Kafka) consuming() (*sarama.Config, error) {
 	return c, nil
 }
 
-// subscriber tells watch which partitions it is given.
-func (k *Kafka) subscriber(cfg Config, watch kafka.SaramaTracer) (message.Subscriber, error) {
+// subscriber tells watch which partitions it is given, and has the connections that can be cut.
+func (k *Kafka) subscriber(cfg Config, watch kafka.SaramaTracer, connections *lines) (message.Subscriber, error) {
 	c, err := k.consuming()
 	if err != nil {
 		return nil, err
 	}
+	dial := (&net.Dialer{Timeout: c.Net.DialTimeout, KeepAlive: c.Net.KeepAlive}).DialContext
+	if k.Dial != nil {
+		dial = k.Dial
+	}
+	c.Net.Proxy.Enable, c.Net.Proxy.Dialer = true, connections.through(dial)
 	s, err := kafka.NewSubscriber(kafka.SubscriberConfig{
 		Brokers: k.Brokers, Unmarshaler: marshaler{}, OverwriteSaramaConfig: c, ConsumerGroup: k.Group,
 		NackResendSleep: kafka.NoSleep, ReconnectRetrySleep: 500 * time.Millisecond, Tracer: watch,

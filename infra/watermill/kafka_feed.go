@@ -24,6 +24,7 @@ type KafkaFeed struct {
 	counts    *Metrics
 	listeners everyone
 	assigned  *assignment
+	lines     lines
 
 	mu    sync.Mutex
 	wrong error
@@ -46,10 +47,28 @@ func NewKafkaFeed(cfg Config, k Kafka, shared *projector.Shared, registry promet
 	f.closed = sync.OnceFunc(func() {
 		if f.cancel != nil {
 			f.cancel()
-			<-f.ended
+			f.hangUp()
 		}
 	})
 	return f, nil
+}
+
+// goodbye is how long the broker has to answer when this process leaves the group.
+const goodbye = 2 * time.Second
+
+// hangUp waits until the subscription has ended. The client library can't be called off while it waits for its place in
+// the group, and the broker may have to give others up first; so its connections are cut, and what it tries then, too.
+func (f *KafkaFeed) hangUp() {
+	again := time.NewTicker(goodbye)
+	defer again.Stop()
+	for {
+		select {
+		case <-f.ended:
+			return
+		case <-again.C:
+			f.lines.cut()
+		}
+	}
 }
 
 // Start subscribes and goes on until Close. A topic that does not fit is ErrTopic (wrapped); a broker that is away is no
@@ -120,7 +139,7 @@ func (f *KafkaFeed) subscribe(ctx context.Context) error {
 	if err := f.kafka.prepare(ctx); err != nil {
 		return err
 	}
-	subscriber, err := f.kafka.subscriber(f.cfg, f.assigned)
+	subscriber, err := f.kafka.subscriber(f.cfg, f.assigned, &f.lines)
 	if err != nil {
 		return err
 	}

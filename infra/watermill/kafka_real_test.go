@@ -3,9 +3,11 @@
 package watermill_test
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
 	"sync"
@@ -87,6 +89,60 @@ func subscribed(t testing.TB, k watermill.Kafka, registry *prometheus.Registry, 
 	t.Cleanup(feed.Close)
 	eventually(t, "a place in the group", func() bool { return feed.Status() == nil })
 	return feed
+}
+
+// mute is a connection to a broker that has stopped answering, once quiet is closed.
+type mute struct {
+	net.Conn
+	quiet  <-chan struct{}
+	closed chan struct{}
+	close  func() error
+}
+
+func (m *mute) Read(b []byte) (int, error) {
+	n, err := m.Conn.Read(b)
+	select {
+	case <-m.quiet:
+		<-m.closed
+		return 0, net.ErrClosed
+	default:
+		return n, err
+	}
+}
+
+func (m *mute) Close() error { return m.close() }
+
+// A group that shares its partitions out anew answers late, and a broker that hangs never. The reader waits longer than
+// this test does.
+func TestAFeedClosesWhileTheBrokerDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	k := onKafka(t, 3)
+	quiet := make(chan struct{})
+	k.Patience = time.Hour
+	k.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		m := &mute{Conn: conn, quiet: quiet, closed: make(chan struct{})}
+		m.close = sync.OnceValue(func() error {
+			close(m.closed)
+			return conn.Close()
+		})
+		return m, nil
+	}
+	feed := subscribed(t, k, prometheus.NewRegistry(), newRunner("one"))
+	close(quiet)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		feed.Close()
+	}()
+	select {
+	case <-ended:
+	case <-time.After(time.Minute):
+		t.Fatal("the feed waits for a broker that does not answer")
+	}
 }
 
 // eventually asks again and again until something is true.
