@@ -276,7 +276,7 @@ func (t *HTTP) Get(ctx context.Context, role domain.Role, customer, path string,
 	switch {
 	case err != nil:
 		return fmt.Errorf("GET %s: %w: %w", path, errNoAnswer, err)
-	case resp.StatusCode >= http.StatusInternalServerError:
+	case resp.StatusCode > http.StatusInternalServerError: // which is a fault, and told
 		return fmt.Errorf("GET %s: %w: %s: %.300s", path, errNoAnswer, resp.Status, raw)
 	case resp.StatusCode != http.StatusOK:
 		return fmt.Errorf("GET %s: %s: %.300s", path, resp.Status, raw)
