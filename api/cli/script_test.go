@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -34,6 +35,7 @@ import (
 //	get STATUS PATH [TOKEN]     asks $URL
 //	put STATUS PATH TOKEN BODY  commands $URL; the Idempotency-Key is $KEY
 //	sql FILE STATEMENT          changes a file behind the program's back
+//	holds FILE N                waits until a file has N lines
 //	take VARIABLE REGEXP [FILE] sets a variable to the first group found in the last stdout, or in a file
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"carryon": func() {
@@ -57,7 +59,7 @@ func TestTheProgramDoesWhatItsScriptsSay(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status, "serving": serving, "stopped": stopped, "get": get, "put": put, "sql": change, "take": take,
+			"status": status, "serving": serving, "stopped": stopped, "get": get, "put": put, "sql": change, "holds": holds, "take": take,
 		},
 	})
 }
@@ -243,6 +245,20 @@ func change(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	if n, err := result.RowsAffected(); err != nil || n == 0 && strings.HasPrefix(args[1], "UPDATE") {
 		ts.Fatalf("%s changed nothing: %v", args[1], err)
+	}
+}
+
+func holds(ts *testscript.TestScript, neg bool, args []string) {
+	wanted, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); ; <-tick.C {
+		if path := ts.MkAbs(args[0]); exists(path) && strings.Count(ts.ReadFile(path), "\n") >= wanted {
+			return
+		} else if time.Now().After(deadline) {
+			ts.Fatalf("%s does not have %d lines after a minute", args[0], wanted)
+		}
 	}
 }
 

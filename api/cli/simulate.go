@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"os/signal"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"carryon/api/simulate"
@@ -36,7 +39,7 @@ type simulateCommand struct {
 func (simulateCommand) Help() string {
 	return `Tokens are made with the keys in --data, so run it beside the server or copy the folder keys/.
 
-Households download what is popular, watch offline and report it late, renew, give back, retry with the same key, and have clocks that are wrong: TOKEN_DRIFT sets their keys right. Licences of a short run are hours old at most, so that most of its renewals are refused as too soon. Printed at the end: throughput, latency percentiles per command, refusals by code. Exit status 3: the same command was answered differently, an answer never came, or something acknowledged can't be seen.`
+Households download what is popular, watch offline and report it late, renew, give back, retry with the same key, and have clocks that are wrong: TOKEN_DRIFT sets their keys right. Licences of a short run are hours old at most, so that most of its renewals are refused as too soon. Printed at the end: throughput, latency percentiles per command, refusals by code. Exit status 3: the same command was answered differently, an answer never came, or something acknowledged can't be seen. Interrupted, it sends no more, and reports and checks what it did.`
 }
 
 // Run loads a Carryon.
@@ -86,7 +89,14 @@ func (s simulateCommand) Run(r *run) (err error) {
 	if err != nil || s.StopWhenGone {
 		return err
 	}
-	return s.judge(r, target, report)
+	checking := r.ctx
+	if checking.Err() != nil {
+		fmt.Fprintln(r.Err, "interrupted: what was acknowledged is checked; interrupt again to leave that out")
+		var leave context.CancelFunc
+		checking, leave = signal.NotifyContext(context.WithoutCancel(r.ctx), os.Interrupt, syscall.SIGTERM)
+		defer leave()
+	}
+	return s.judge(checking, r, target, report)
 }
 
 func (s simulateCommand) check() error {
@@ -110,7 +120,7 @@ func (s simulateCommand) check() error {
 }
 
 // judge decides the exit status.
-func (s simulateCommand) judge(r *run, target *simulate.HTTP, report *simulate.Report) error {
+func (s simulateCommand) judge(ctx context.Context, r *run, target *simulate.HTTP, report *simulate.Report) error {
 	var found []error
 	if len(report.Differ) > 0 {
 		found = append(found, fmt.Errorf("%d repeated commands were answered differently: %w", len(report.Differ), ErrFound))
@@ -120,7 +130,7 @@ func (s simulateCommand) judge(r *run, target *simulate.HTTP, report *simulate.R
 	}
 	if s.Check {
 		show := newProgress(r.Err, "checking", "customers", int64(len(report.Latest)))
-		seen, err := target.CheckVisible(r.ctx, report, show.Set)
+		seen, err := target.CheckVisible(ctx, report, show.Set)
 		show.Done()
 		switch {
 		case errors.Is(err, simulate.ErrMissing):

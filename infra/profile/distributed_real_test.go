@@ -163,8 +163,14 @@ func (h *house) stop() int {
 	return h.cmd.ProcessState.ExitCode()
 }
 
-// load simulates households until it is told to stop, and answers the exit status and what was printed.
+// load simulates households, and answers what waits for its end: the exit status and what was printed.
 func (w *town) load(args ...string) func() (string, int) {
+	wait, _ := w.loadUntil(args...)
+	return wait
+}
+
+// loadUntil is load, and what ends it early: no more commands then, but all that were acknowledged are checked.
+func (w *town) loadUntil(args ...string) (wait func() (string, int), enough func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	type end struct {
 		text   string
@@ -174,6 +180,7 @@ func (w *town) load(args ...string) func() (string, int) {
 	cmd := exec.CommandContext(ctx, w.program, append(append([]string{"simulate"}, args...), "--data", filepath.Join(w.dir, "tool"))...)
 	cmd.Env = w.env
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGINT) }
+	cmd.WaitDelay = 5 * time.Minute // for the check
 	go func() {
 		out, err := cmd.CombinedOutput()
 		status := -1
@@ -192,7 +199,7 @@ func (w *town) load(args ...string) func() (string, int) {
 			e := <-ended
 			return e.text + "\n(it took too long)", -1
 		}
-	}
+	}, stop
 }
 
 func TestFiveProcessesAreKilledOneAfterTheOtherAndNothingIsLost(t *testing.T) {
@@ -201,8 +208,9 @@ func TestFiveProcessesAreKilledOneAfterTheOtherAndNothingIsLost(t *testing.T) {
 	projectors := []*house{w.build("projector-1", "projector"), w.build("projector-2", "projector")}
 	query := w.build("query-1", "query")
 	journal := filepath.Join(w.dir, "journal")
-	finished := w.load("--url", commands[0].url(), "--url", commands[1].url(), "--query-url", query.url(), "--households", "80", "--callers", "16",
-		"--commands", "4000", "--patience", "60", "--journal", journal, "--prefix", "e-")
+	// It goes on until all were killed: a number of commands might be over before, as starting takes what it takes.
+	finished, enough := w.loadUntil("--url", commands[0].url(), "--url", commands[1].url(), "--query-url", query.url(), "--households", "80", "--callers", "16",
+		"--rate", "100", "--duration", "1h", "--patience", "60", "--journal", journal, "--prefix", "e-")
 	for round := range 2 {
 		for _, h := range []*house{commands[0], projectors[0], commands[1], query, projectors[1]} {
 			grow(t, journal, 200)
@@ -213,6 +221,8 @@ func TestFiveProcessesAreKilledOneAfterTheOtherAndNothingIsLost(t *testing.T) {
 			h.start()
 		}
 	}
+	grow(t, journal, 200)
+	enough()
 	text, status := finished()
 	if status != 0 {
 		t.Fatalf("the load ended with status %d:\n%s", status, text)
