@@ -30,7 +30,7 @@ type AnalyticsTx interface {
 	// AddCounts adds to the roll-ups.
 	AddCounts(ctx context.Context, counts []Count) error
 	// Lives are the newest lives of licences, and of all licences of devices, all in one question.
-	Lives(ctx context.Context, licenses []string, devices []DeviceRef) ([]Life, error)
+	Lives(ctx context.Context, licenses []LicenseRef, devices []DeviceRef) ([]Life, error)
 	// SaveLives adds lives, or replaces the ones with the same licence and number.
 	SaveLives(ctx context.Context, lives []Life) error
 	// Withdraw replaces what is known of titles in the countries; without countries, all that is known of a title.
@@ -78,6 +78,7 @@ type Fact struct {
 	At        time.Time // when it happened; a play: as far as the device is believed
 	Customer  string
 	Seq       uint64
+	Position  domain.Position
 	DeviceID  string
 	LicenseID string
 	ActorID   string
@@ -94,6 +95,9 @@ type Count struct {
 
 // Quarter is the beginning of the quarter of an hour that t is in.
 func Quarter(t time.Time) time.Time { return t.UTC().Truncate(15 * time.Minute) }
+
+// LicenseRef names a licence.
+type LicenseRef struct{ Customer, LicenseID string }
 
 // DeviceRef names a device.
 type DeviceRef struct{ Customer, DeviceID string }
@@ -181,7 +185,7 @@ func isCounted(eventType string) bool {
 // factOf is what an event counts for, if it does.
 func factOf(e *domain.Event, about *About, data domain.Payload) (Fact, bool) {
 	f := Fact{
-		Customer: e.Stream.ID(), Seq: e.Seq, DeviceID: about.DeviceID, LicenseID: about.LicenseID, ActorID: e.Actor.ID,
+		Customer: e.Stream.ID(), Seq: e.Seq, Position: e.Position, DeviceID: about.DeviceID, LicenseID: about.LicenseID, ActorID: e.Actor.ID,
 		Dimensions: dimensionsOf(e, about),
 	}
 	switch p := data.(type) {

@@ -120,7 +120,7 @@ func (m *made) AddFacts(_ context.Context, rows []Fact) error { return keep(&m.F
 
 func (m *made) AddCounts(context.Context, []Count) error { return nil } // the sums of all streams: see SelfAuditable
 
-func (m *made) Lives(context.Context, []string, []DeviceRef) ([]Life, error) { return nil, nil }
+func (m *made) Lives(context.Context, []LicenseRef, []DeviceRef) ([]Life, error) { return nil, nil }
 
 func (m *made) SaveLives(_ context.Context, rows []Life) error { return keep(&m.MadeRows.Lives, rows) }
 

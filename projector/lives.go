@@ -37,9 +37,9 @@ func (l *Life) Until() *time.Time {
 type lifeChange struct {
 	kind    lifeChangeKind
 	at      time.Time
-	license string    // but for deviceGone
-	device  DeviceRef // for deviceGone
-	begun   Life      // for begins; for prolongs: what changes with the country
+	license LicenseRef // but for deviceGone
+	device  DeviceRef  // for deviceGone
+	begun   Life       // for begins; for prolongs: what changes with the country
 	end     *time.Time
 }
 
@@ -54,7 +54,7 @@ const (
 )
 
 func lifeChangeOf(e *domain.Event, about *About, data domain.Payload) (lifeChange, bool) {
-	c := lifeChange{license: about.LicenseID}
+	c := lifeChange{license: LicenseRef{e.Stream.ID(), about.LicenseID}}
 	switch p := data.(type) {
 	case *domain.LicenseIssued:
 		c.kind, c.at = begins, p.IssuedAt
@@ -84,7 +84,7 @@ func lifeChangeOf(e *domain.Event, about *About, data domain.Payload) (lifeChang
 	default:
 		return lifeChange{}, false
 	}
-	return c, c.license != ""
+	return c, c.license.LicenseID != ""
 }
 
 // ownEnd is the end by the licence's terms. An event says the end in view of what was withdrawn, and that may be put
@@ -145,32 +145,24 @@ func changedLives(ctx context.Context, tx AnalyticsTx, changes []lifeChange, cou
 }
 
 // wantedLives are the licences and devices whose lives must be read. What is issued here has none yet.
-func wantedLives(changes []lifeChange) ([]string, []DeviceRef) {
-	licenses, devices := map[string]bool{}, map[DeviceRef]bool{}
+func wantedLives(changes []lifeChange) ([]LicenseRef, []DeviceRef) {
+	licenses, devices := map[LicenseRef]bool{}, map[DeviceRef]bool{}
 	begun := map[string]bool{}
 	for i := range changes {
 		switch c := &changes[i]; {
 		case c.kind == deviceGone:
 			devices[c.device] = true
 		case c.kind == begins:
-			begun[c.license] = true
-		case !begun[c.license]:
+			begun[c.license.LicenseID] = true
+		case !begun[c.license.LicenseID]:
 			licenses[c.license] = true
 		}
 	}
-	names := make([]string, 0, len(licenses))
-	for id := range licenses {
-		names = append(names, id)
-	}
-	slices.Sort(names)
-	refs := make([]DeviceRef, 0, len(devices))
-	for ref := range devices {
-		refs = append(refs, ref)
-	}
-	slices.SortFunc(refs, func(a, b DeviceRef) int {
-		return cmp.Or(strings.Compare(a.Customer, b.Customer), strings.Compare(a.DeviceID, b.DeviceID))
-	})
-	return names, refs
+	return slices.SortedFunc(maps.Keys(licenses), func(a, b LicenseRef) int {
+			return cmp.Or(strings.Compare(a.Customer, b.Customer), strings.Compare(a.LicenseID, b.LicenseID))
+		}), slices.SortedFunc(maps.Keys(devices), func(a, b DeviceRef) int {
+			return cmp.Or(strings.Compare(a.Customer, b.Customer), strings.Compare(a.DeviceID, b.DeviceID))
+		})
 }
 
 func (b *lifeBook) apply(c *lifeChange) {
@@ -186,7 +178,7 @@ func (b *lifeBook) apply(c *lifeChange) {
 		}
 		return
 	}
-	life := b.newest[c.license]
+	life := b.newest[c.license.LicenseID]
 	if life == nil {
 		return // of a licence that no LicenseIssued began: nothing to count
 	}

@@ -315,13 +315,15 @@ func (i *infirmary[T]) invent() map[domain.StreamID]bool {
 				}
 			}
 			tx, err := i.subject.Store.Begin(i.Context(), shard)
-			if err == nil {
-				err = i.subject.Projection.Apply(i.Context(), tx, events)
+			if err != nil {
+				i.Fatal(err)
 			}
+			err = i.subject.Projection.Apply(i.Context(), tx, events)
 			if err == nil {
 				err = tx.Commit(i.Context(), tx.Checkpoint())
 			}
 			if err != nil {
+				tx.Rollback() // the store is not closed while it is open
 				i.Fatal(err)
 			}
 			invented[domain.StreamID(name)] = true

@@ -121,7 +121,7 @@ func (t *analyticsTx) AddCounts(ctx context.Context, counts []projector.Count) e
 const lifeColumns = "l.license, l.number, l.customer, l.device, l.from_, l.own_end, l.cut_at, " + tables.DimensionColumns
 
 // Lives are the newest lives of the licences, and of all licences of the devices.
-func (t *analyticsTx) Lives(ctx context.Context, licenses []string, devices []projector.DeviceRef) ([]projector.Life, error) {
+func (t *analyticsTx) Lives(ctx context.Context, licenses []projector.LicenseRef, devices []projector.DeviceRef) ([]projector.Life, error) {
 	if err := t.combinations.save(ctx, t.tx); err != nil { // lives written before are read with theirs
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (t *analyticsTx) Lives(ctx context.Context, licenses []string, devices []pr
 		CROSS JOIN LATERAL (SELECT * FROM @.lives x WHERE x.license = w.license ORDER BY x.number DESC LIMIT 1) l
 		JOIN @.dimensions d ON d.id = l.dimensions ORDER BY l.license`,
 		[]any{
-			licenses,
+			columnOf(licenses, func(r *projector.LicenseRef) string { return r.LicenseID }),
 			columnOf(devices, func(r *projector.DeviceRef) string { return r.Customer }), columnOf(devices, func(r *projector.DeviceRef) string { return r.DeviceID }),
 		}, func(r pgx.Rows) error {
 			life, err := scanLife(r)

@@ -14,21 +14,22 @@ import (
 )
 
 // Moments here are microseconds, quarters are seconds. Customers, devices, licences and actors are only compared and
-// counted, never shown, so facts hold their hashes.
-var analyticsSchema = schema{Model: "analytics", Version: 1, Tables: dimensionTable + `
+// counted, never shown, so facts hold their hashes. What is counted stands in the order in which it came, and what a
+// customer has together: hashes as keys would scatter each transaction over all pages (decision 0040).
+var analyticsSchema = schema{Model: "analytics", Version: 2, Tables: dimensionTable + `
 CREATE TABLE rollups (
 	metric INTEGER NOT NULL, quarter INTEGER NOT NULL, dimensions INTEGER NOT NULL, n INTEGER NOT NULL, PRIMARY KEY (metric, quarter, dimensions)
 ) WITHOUT ROWID;
 CREATE TABLE facts (
-	metric INTEGER NOT NULL, quarter INTEGER NOT NULL, customer INTEGER NOT NULL, seq INTEGER NOT NULL, dimensions INTEGER NOT NULL,
+	metric INTEGER NOT NULL, quarter INTEGER NOT NULL, shard INTEGER NOT NULL, entry INTEGER NOT NULL, place INTEGER NOT NULL,
+	customer INTEGER NOT NULL, seq INTEGER NOT NULL, dimensions INTEGER NOT NULL,
 	device INTEGER NOT NULL, license INTEGER NOT NULL, actor INTEGER NOT NULL,
-	PRIMARY KEY (metric, quarter, customer, seq)
+	PRIMARY KEY (metric, quarter, shard, entry, place, customer)
 ) WITHOUT ROWID;
 CREATE TABLE lives (
-	license TEXT NOT NULL, number INTEGER NOT NULL, customer TEXT NOT NULL, device TEXT NOT NULL, from_ INTEGER NOT NULL,
-	own_end INTEGER, cut_at INTEGER, dimensions INTEGER NOT NULL, PRIMARY KEY (license, number)
+	customer TEXT NOT NULL, license TEXT NOT NULL, number INTEGER NOT NULL, device TEXT NOT NULL, from_ INTEGER NOT NULL,
+	own_end INTEGER, cut_at INTEGER, dimensions INTEGER NOT NULL, PRIMARY KEY (customer, license, number)
 ) WITHOUT ROWID;
-CREATE INDEX lives_device ON lives (customer, device);
 CREATE TABLE withdrawals (title TEXT NOT NULL, country TEXT NOT NULL, from_ INTEGER NOT NULL, PRIMARY KEY (title, country)) WITHOUT ROWID;
 `, Indexes: `
 CREATE INDEX IF NOT EXISTS dimensions_title ON dimensions (title);
@@ -66,14 +67,14 @@ func (s *Analytics) Begin(ctx context.Context, shard int) (projector.AnalyticsTx
 type analyticsTx struct{ *tx }
 
 var (
-	insertFact = many{Head: "INSERT OR ROLLBACK INTO facts (metric, quarter, customer, seq, dimensions, device, license, actor) VALUES", Cols: 8}
+	insertFact = many{Head: "INSERT OR ROLLBACK INTO facts (metric, quarter, shard, entry, place, customer, seq, dimensions, device, license, actor) VALUES", Cols: 11}
 	addCount   = many{
 		Head: "INSERT INTO rollups (metric, quarter, dimensions, n) VALUES",
 		Tail: "ON CONFLICT (metric, quarter, dimensions) DO UPDATE SET n = rollups.n + excluded.n", Cols: 4,
 	}
 	upsertLife = many{
-		Head: "INSERT INTO lives (license, number, customer, device, from_, own_end, cut_at, dimensions) VALUES", Cols: 8,
-		Tail: `ON CONFLICT (license, number) DO UPDATE SET customer = excluded.customer, device = excluded.device, from_ = excluded.from_,
+		Head: "INSERT INTO lives (customer, license, number, device, from_, own_end, cut_at, dimensions) VALUES", Cols: 8,
+		Tail: `ON CONFLICT (customer, license, number) DO UPDATE SET device = excluded.device, from_ = excluded.from_,
 			own_end = excluded.own_end, cut_at = excluded.cut_at, dimensions = excluded.dimensions`,
 	}
 )
@@ -93,23 +94,18 @@ func (t analyticsTx) AddFacts(ctx context.Context, facts []projector.Fact) error
 	if err != nil {
 		return err
 	}
-	type key struct {
-		metric                 int16
-		quarter, customer, seq int64
-	}
-	keys := make([]key, len(facts))
+	quarters := make([]int64, len(facts))
 	for i := range facts {
-		f := &facts[i]
-		keys[i] = key{metrics[i], projector.Quarter(f.At).Unix(), tables.Number(f.Customer), int64(f.Seq)}
+		quarters[i] = projector.Quarter(facts[i].At).Unix()
 	}
-	byKey := func(i, j int) int {
-		a, b := &keys[i], &keys[j]
-		return cmp.Or(cmp.Compare(a.metric, b.metric), cmp.Compare(a.quarter, b.quarter), cmp.Compare(a.customer, b.customer), cmp.Compare(a.seq, b.seq))
+	byKey := func(i, j int) int { // all are of one shard
+		a, b := &facts[i].Position, &facts[j].Position
+		return cmp.Or(cmp.Compare(metrics[i], metrics[j]), cmp.Compare(quarters[i], quarters[j]), cmp.Compare(a.Index, b.Index), cmp.Compare(a.Place, b.Place))
 	}
 	return t.writeInOrder(ctx, insertFact, len(facts), byKey, func(i int, args []any) []any {
-		f, k := &facts[i], &keys[i]
-		return append(args, k.metric, k.quarter, k.customer, k.seq, numbers[i],
-			tables.NumberOrZero(f.DeviceID), tables.NumberOrZero(f.LicenseID), tables.NumberOrZero(f.ActorID))
+		f := &facts[i]
+		return append(args, metrics[i], quarters[i], f.Position.Shard, int64(f.Position.Index), f.Position.Place,
+			tables.Number(f.Customer), int64(f.Seq), numbers[i], tables.NumberOrZero(f.DeviceID), tables.NumberOrZero(f.LicenseID), tables.NumberOrZero(f.ActorID))
 	})
 }
 
@@ -166,28 +162,26 @@ func (t analyticsTx) AddCounts(ctx context.Context, counts []projector.Count) er
 	})
 }
 
-const lifeColumns = "l.license, l.number, l.customer, l.device, l.from_, l.own_end, l.cut_at, " + tables.DimensionColumns
+const lifeColumns = "l.customer, l.license, l.number, l.device, l.from_, l.own_end, l.cut_at, " + tables.DimensionColumns
 
 // Lives are the newest lives of the licences, and of all licences of the devices.
-func (t analyticsTx) Lives(ctx context.Context, licenses []string, devices []projector.DeviceRef) ([]projector.Life, error) {
+func (t analyticsTx) Lives(ctx context.Context, licenses []projector.LicenseRef, devices []projector.DeviceRef) ([]projector.Life, error) {
 	lives := map[string]projector.Life{}
 	scan := func(r *sql.Rows) error {
 		life, err := scanLife(r)
 		lives[life.LicenseID] = life
 		return err
 	}
-	const newest = " l.number = (SELECT max(number) FROM lives n WHERE n.license = l.license)"
-	err := eachIn(ctx, t.tx, "SELECT "+lifeColumns+" FROM lives l JOIN dimensions d ON d.id = l.dimensions WHERE l.license IN (SELECT value FROM json_each(?)) AND"+newest,
-		licenses, scan)
+	newest := func(only string) string { // of the lives l
+		return "SELECT " + lifeColumns + " FROM json_each(?) w CROSS JOIN lives l ON l.customer = w.value ->> 'Customer' AND " + only +
+			" JOIN dimensions d ON d.id = l.dimensions WHERE l.number = (SELECT max(number) FROM lives n WHERE n.customer = l.customer AND n.license = l.license)"
+	}
+	err := eachIn(ctx, t.tx, newest("l.license = w.value ->> 'LicenseID'"), licenses, scan)
+	if err == nil {
+		err = eachIn(ctx, t.tx, newest("l.device = w.value ->> 'DeviceID'"), devices, scan)
+	}
 	if err != nil {
 		return nil, err
-	}
-	for _, ref := range devices {
-		err := t.each(ctx, "SELECT "+lifeColumns+" FROM lives l JOIN dimensions d ON d.id = l.dimensions WHERE l.customer = ? AND l.device = ? AND"+newest,
-			[]any{ref.Customer, ref.DeviceID}, scan)
-		if err != nil {
-			return nil, err
-		}
 	}
 	all := make([]projector.Life, 0, len(lives))
 	for _, life := range lives {
@@ -202,7 +196,7 @@ func scanLife(r *sql.Rows) (projector.Life, error) {
 	var from int64
 	var end, cut sql.NullInt64
 	var policy string
-	err := r.Scan(append([]any{&l.LicenseID, &l.Number, &l.Customer, &l.DeviceID, &from, &end, &cut}, tables.ScanDimensions(&l.Dimensions, &policy)...)...)
+	err := r.Scan(append([]any{&l.Customer, &l.LicenseID, &l.Number, &l.DeviceID, &from, &end, &cut}, tables.ScanDimensions(&l.Dimensions, &policy)...)...)
 	if err != nil {
 		return l, err
 	}
@@ -223,7 +217,7 @@ func (t analyticsTx) SaveLives(ctx context.Context, lives []projector.Life) erro
 	}
 	return t.write(ctx, upsertLife, len(lives), func(i int, args []any) []any {
 		l := &lives[i]
-		return append(args, l.LicenseID, l.Number, l.Customer, l.DeviceID, micros(l.From), microsOrNull(l.OwnEnd), microsOrNull(l.CutAt), numbers[i])
+		return append(args, l.Customer, l.LicenseID, l.Number, l.DeviceID, micros(l.From), microsOrNull(l.OwnEnd), microsOrNull(l.CutAt), numbers[i])
 	})
 }
 

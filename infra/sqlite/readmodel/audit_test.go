@@ -141,7 +141,7 @@ func auditedModels(t *testing.T, entries []domain.Entry) []audited {
 			"a count too many":  "UPDATE rollups SET n = n + 1 WHERE metric = 1 AND quarter = (SELECT min(quarter) FROM rollups WHERE metric = 1)",
 			"a missing count":   "DELETE FROM rollups WHERE metric = 4",
 			"an end too early":  "UPDATE rollups SET quarter = quarter - 900 WHERE metric = 5 AND n < 0 AND quarter = (SELECT max(quarter) FROM rollups WHERE metric = 5 AND n < 0)",
-			"a fact not summed": "INSERT INTO facts (metric, quarter, customer, seq, dimensions, device, license, actor) VALUES (3, 900, 1, 1, 1, 1, 1, 1)",
+			"a fact not summed": "INSERT INTO facts (metric, quarter, shard, entry, place, customer, seq, dimensions, device, license, actor) VALUES (3, 900, 1, 1, 1, 1, 1, 1, 1, 1, 1)",
 		}},
 	}
 }

@@ -105,7 +105,7 @@ func TestRowsAreMendedStreamByStream(t *testing.T) {
 				"a missing fact":    "DELETE FROM facts WHERE seq = (SELECT min(seq) FROM facts)",
 				"another quarter":   "UPDATE facts SET quarter = quarter + 900 WHERE seq = (SELECT max(seq) FROM facts)",
 				"another's fact":    "UPDATE facts SET customer = 7 WHERE seq = (SELECT max(seq) FROM facts)",
-				"a fact too many":   "INSERT INTO facts SELECT metric, quarter, customer, seq + 100000, dimensions, device, license, actor FROM facts LIMIT 1",
+				"a fact too many":   "INSERT INTO facts SELECT metric, quarter, shard, entry, place + 100000, customer, seq + 100000, dimensions, device, license, actor FROM facts LIMIT 1",
 				"another life":      "UPDATE lives SET own_end = 5 WHERE license = (SELECT min(license) FROM lives)",
 				"another's life":    "UPDATE lives SET customer = (SELECT max(customer) FROM lives) WHERE license = (SELECT min(license) FROM lives)",
 				"a missing life":    "DELETE FROM lives WHERE license = (SELECT max(license) FROM lives)",

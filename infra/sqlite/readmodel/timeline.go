@@ -18,7 +18,7 @@ import (
 
 // Rows lie by customer and seq, so that a customer's history is one stretch of the file, with all that filters read.
 // The event itself lies beside them, packed, in the order of arrival.
-var timelineSchema = schema{Model: "timeline", Version: 1, Tables: streamTable + `
+var timelineSchema = schema{Model: "timeline", Version: 2, Tables: streamTable + `
 CREATE TABLE events (
 	stream INTEGER NOT NULL, seq INTEGER NOT NULL, recorded_at INTEGER NOT NULL, type TEXT NOT NULL,
 	actor TEXT NOT NULL, role TEXT NOT NULL, device TEXT NOT NULL, title TEXT NOT NULL, license TEXT NOT NULL,
@@ -27,7 +27,9 @@ CREATE TABLE events (
 ) WITHOUT ROWID;
 CREATE TABLE bodies (id INTEGER PRIMARY KEY, packed BLOB NOT NULL);
 -- A decision's, command's or request's id, hashed to 64 bits, leads to where it stands; the row itself is compared.
-CREATE TABLE refs (hash INTEGER NOT NULL, stream INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (hash, stream, seq)) WITHOUT ROWID;
+CREATE TABLE refs (hash INTEGER NOT NULL, stream INTEGER NOT NULL, seq INTEGER NOT NULL);
+`, Indexes: `
+CREATE INDEX IF NOT EXISTS refs_hash ON refs (hash, stream, seq);
 `}
 
 // Timeline keeps the timeline.
@@ -67,7 +69,7 @@ const bodyBits = 48
 var (
 	insertEvent = many{Head: "INSERT OR ROLLBACK INTO events (stream, seq, recorded_at, type, actor, role, device, title, license, entry, place, body) VALUES", Cols: 12}
 	insertBody  = many{Head: "INSERT OR ROLLBACK INTO bodies (id, packed) VALUES", Cols: 2}
-	insertRef   = many{Head: "INSERT OR ROLLBACK INTO refs (hash, stream, seq) VALUES", Cols: 3, Tail: "ON CONFLICT DO NOTHING"}
+	insertRef   = many{Head: "INSERT OR ROLLBACK INTO refs (hash, stream, seq) VALUES", Cols: 3}
 )
 
 // AddTimeline adds rows.
@@ -82,24 +84,27 @@ func (t timelineTx) AddTimeline(ctx context.Context, rows []projector.TimelineRo
 	if err != nil {
 		return err
 	}
+	number := make([]int64, len(rows)) // of the stream of each row
+	for i, stream := range streams {
+		number[i] = numbers[stream]
+	}
 	var body int64
 	first := int64(t.shard) << bodyBits // each shard has numbers of its own: several may be written at once
 	if _, err := t.one(ctx, "SELECT coalesce(max(id), ?) FROM bodies WHERE id >= ? AND id < ?", []any{first, first, first + 1<<bodyBits}, &body); err != nil {
 		return err
 	}
 	byKey := func(i, j int) int {
-		a, b := rows[i].Event, rows[j].Event
-		return cmp.Or(cmp.Compare(numbers[a.Stream], numbers[b.Stream]), cmp.Compare(a.Seq, b.Seq))
+		return cmp.Or(cmp.Compare(number[i], number[j]), cmp.Compare(rows[i].Event.Seq, rows[j].Event.Seq))
 	}
 	err = t.writeInOrder(ctx, insertEvent, len(rows), byKey, func(i int, args []any) []any {
 		r, e := &rows[i], rows[i].Event
-		return append(args, numbers[e.Stream], int64(e.Seq), micros(e.RecordedAt), e.Type, e.Actor.ID, string(e.Actor.Role),
+		return append(args, number[i], int64(e.Seq), micros(e.RecordedAt), e.Type, e.Actor.ID, string(e.Actor.Role),
 			r.DeviceID, r.TitleID, r.LicenseID, int64(e.Position.Index), e.Position.Place, body+1+int64(i))
 	})
 	if err != nil {
 		return err
 	}
-	if err := t.addRefs(ctx, rows, numbers); err != nil {
+	if err := t.addRefs(ctx, rows, number); err != nil {
 		return err
 	}
 	packed, err := packing.wait()
@@ -151,13 +156,13 @@ type ref struct {
 	seq    int64
 }
 
-func (t timelineTx) addRefs(ctx context.Context, rows []projector.TimelineRow, numbers map[domain.StreamID]int64) error {
+func (t timelineTx) addRefs(ctx context.Context, rows []projector.TimelineRow, number []int64) error {
 	refs := make([]ref, 0, 2*len(rows))
 	for i := range rows {
 		r, e := &rows[i], rows[i].Event
 		add := func(id string) {
 			if id != "" {
-				refs = append(refs, ref{hashOf(id), numbers[e.Stream], int64(e.Seq)})
+				refs = append(refs, ref{hashOf(id), number[i], int64(e.Seq)})
 			}
 		}
 		add(r.DecisionID)
@@ -168,7 +173,7 @@ func (t timelineTx) addRefs(ctx context.Context, rows []projector.TimelineRow, n
 			}
 		}
 	}
-	slices.SortFunc(refs, func(a, b ref) int { return cmp.Compare(a.hash, b.hash) })
+	slices.SortFunc(refs, func(a, b ref) int { return cmp.Compare(a.hash, b.hash) }) // for the index
 	return t.write(ctx, insertRef, len(refs), func(i int, args []any) []any { return append(args, refs[i].hash, refs[i].stream, refs[i].seq) })
 }
 
@@ -218,11 +223,12 @@ func (s *Timeline) TimelinePage(ctx context.Context, q query.TimelinePage) (rows
 	return rows, err
 }
 
-// EventsByRef returns the events whose decision, command or request has the id, oldest first, at most limit.
+// EventsByRef returns the events whose decision, command or request has the id, oldest first, at most limit. What leads
+// to an event that was mended stands there twice.
 func (s *Timeline) EventsByRef(ctx context.Context, id string, limit int) ([]*domain.Event, error) {
 	var events []*domain.Event
-	err := s.each(ctx, "SELECT "+timelineColumns+` FROM refs r JOIN events e ON e.stream = r.stream AND e.seq = r.seq
-		JOIN streams s ON s.id = e.stream JOIN bodies b ON b.id = e.body WHERE r.hash = ? ORDER BY e.recorded_at, e.stream, e.seq LIMIT ?`,
+	err := s.each(ctx, "SELECT "+timelineColumns+` FROM (SELECT DISTINCT stream, seq FROM refs WHERE hash = ?) r JOIN events e ON e.stream = r.stream AND e.seq = r.seq
+		JOIN streams s ON s.id = e.stream JOIN bodies b ON b.id = e.body ORDER BY e.recorded_at, e.stream, e.seq LIMIT ?`,
 		[]any{hashOf(id), limit}, func(r *sql.Rows) error {
 			e, err := scanEvent(r)
 			if err != nil {

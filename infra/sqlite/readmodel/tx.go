@@ -1,6 +1,7 @@
 package readmodel
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -192,7 +193,7 @@ func (t *tx) writeInOrder(ctx context.Context, m many, n int, compare func(i, j 
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, compare) // of two rows with one key the last stays so
+	slices.SortFunc(order, func(i, j int) int { return cmp.Or(compare(i, j), i-j) }) // of two rows with one key the last stays so
 	return t.write(ctx, m, n, func(i int, args []any) []any { return bind(order[i], args) })
 }
 
@@ -234,7 +235,7 @@ func (t *tx) one(ctx context.Context, text string, args []any, into ...any) (boo
 }
 
 // eachIn runs a query whose one argument is a JSON list, in pieces of a bounded size.
-func eachIn[S ~string](ctx context.Context, t *tx, text string, list []S, scan func(*sql.Rows) error) error {
+func eachIn[S any](ctx context.Context, t *tx, text string, list []S, scan func(*sql.Rows) error) error {
 	const piece = 4096
 	for len(list) > 0 {
 		n := min(piece, len(list))
