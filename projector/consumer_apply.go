@@ -75,6 +75,9 @@ func (c *Consumer[T]) attempt(ctx context.Context, s *shardState, batch []*domai
 		return fmt.Errorf("opening a transaction: %w", err)
 	}
 	defer tx.Rollback()
+	if t, ok := any(tx).(Patient); ok && c.waiter.awaited() {
+		t.Hurry()
+	}
 	if at := tx.Checkpoint(); at != s.last {
 		s.acquit() // another instance has dealt with these events
 		s.moveTo(at)

@@ -83,16 +83,21 @@ func (Customers) Apply(ctx context.Context, tx CustomersTx, events []*domain.Eve
 	if err != nil {
 		return err
 	}
+	if len(streams) <= savedHere {
+		folded, err := foldCustomers(streams, stored, byStream)
+		if err != nil {
+			return err
+		}
+		return folded.save(ctx, tx)
+	}
 	saving := saveBeside(ctx, tx, len(streams))
 	defer saving.finish()
 	for size := savedFirst; len(streams) > 0; size = min(2*size, savedAtOnce) {
 		some := streams[:min(size, len(streams))]
 		streams = streams[len(some):]
-		folded := foldedCustomers{states: make([]CustomerState, 0, len(some))}
-		for _, stream := range some {
-			if err := folded.fold(stream, stored[stream], byStream[stream]); err != nil {
-				return err
-			}
+		folded, err := foldCustomers(some, stored, byStream)
+		if err != nil {
+			return err
 		}
 		saving.folded <- folded
 	}
@@ -100,11 +105,24 @@ func (Customers) Apply(ctx context.Context, tx CustomersTx, events []*domain.Eve
 	return saving.err
 }
 
-// savedAtOnce customers are saved together; the first of a transaction are few, so that saving begins at once.
+// savedAtOnce customers are saved together; the first of a transaction are few, so that saving begins at once. Few
+// customers are saved where they were folded: while commands queue, a goroutine waits for its processor for longer than
+// it would save them.
 const (
 	savedAtOnce = 1024
 	savedFirst  = 64
+	savedHere   = 256
 )
+
+func foldCustomers(streams []domain.StreamID, stored map[domain.StreamID]CustomerState, events map[domain.StreamID][]*domain.Event) (foldedCustomers, error) {
+	folded := foldedCustomers{states: make([]CustomerState, 0, len(streams))}
+	for _, stream := range streams {
+		if err := folded.fold(stream, stored[stream], events[stream]); err != nil {
+			return folded, err
+		}
+	}
+	return folded, nil
+}
 
 // saving saves customers while others are folded. Whoever begins it waits for it, and leaves the transaction alone until
 // then.

@@ -72,6 +72,13 @@ type Tx interface {
 	Rollback()
 }
 
+// Patient is a Tx that lets others have the processor between its statements, until it is told that somebody waits for
+// its rows.
+type Patient interface {
+	// Hurry is called before anything is written.
+	Hurry()
+}
+
 // Projection turns events into rows of one read model. It is pure but for the transaction, keeps no state between
 // calls, and gets each event of each stream once, in order; events of several streams and entries come together.
 type Projection[T Tx] interface {

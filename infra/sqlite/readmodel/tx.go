@@ -21,6 +21,7 @@ type tx struct {
 	at        projector.Checkpoint
 	anyParked bool
 	over      bool
+	hurried   bool
 	combined  map[projector.Dimensions]int64 // combinations that this transaction has made sure of
 }
 
@@ -93,6 +94,9 @@ func (t *tx) end() {
 // Checkpoint is the last applied entry.
 func (t *tx) Checkpoint() projector.Checkpoint { return t.at }
 
+// Hurry makes the transaction go on at once after each statement: see projector.Patient.
+func (t *tx) Hurry() { t.hurried = true }
+
 // Rollback gives everything up. After Commit it does nothing.
 func (t *tx) Rollback() {
 	if t.over {
@@ -132,7 +136,9 @@ func (t *tx) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 	if t.over { // the connection is somebody else's now
 		return nil, t.afterwards()
 	}
-	runtime.Gosched() // between statements, commands come first
+	if !t.hurried {
+		runtime.Gosched() // between statements, commands come first
+	}
 	s := t.f.stmts[text]
 	if s == nil {
 		var err error
