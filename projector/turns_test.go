@@ -110,7 +110,7 @@ func together(t *testing.T, fixtures []*fixture, do func()) {
 	_ = running(t, fixtures[0], func() { together(t, fixtures[1:], do) })
 }
 
-// noting writes down who applies.
+// noting writes down who applies, and whether in a hurry.
 type noting struct {
 	counting
 	name string
@@ -118,6 +118,9 @@ type noting struct {
 }
 
 func (n noting) Apply(ctx context.Context, tx *readmodel.Tx, events []*domain.Event) error {
+	if tx.Hurried {
+		n.name += " in a hurry"
+	}
 	n.into <- n.name
 	return n.counting.Apply(ctx, tx, events)
 }
@@ -143,7 +146,7 @@ func TestWhoIsWaitedForGoesFirst(t *testing.T) {
 			if err := <-answer; err != nil {
 				t.Error(err)
 			}
-			if first := <-applied; first != "awaited" {
+			if first := <-applied; first != "awaited in a hurry" {
 				t.Errorf("%s went first", first)
 			}
 			if second := <-applied; second != "early" {

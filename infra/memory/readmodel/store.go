@@ -112,7 +112,12 @@ type Tx struct {
 	rows   map[row][]byte                        // nil: deleted
 	parked map[domain.StreamID]*projector.Parked // nil: unparked
 	done   bool
+
+	Hurried bool // Hurry was called
 }
+
+// Hurry has nothing to hurry: a test sees that it was called.
+func (t *Tx) Hurry() { t.Hurried = true }
 
 // Checkpoint is the last applied entry.
 func (t *Tx) Checkpoint() projector.Checkpoint { return t.at }
