@@ -90,7 +90,7 @@ func (s simulateCommand) Run(r *run) (err error) {
 		return err
 	}
 	checking := r.ctx
-	if checking.Err() != nil {
+	if s.Check && checking.Err() != nil {
 		fmt.Fprintln(r.Err, "interrupted: what was acknowledged is checked; interrupt again to leave that out")
 		var leave context.CancelFunc
 		checking, leave = signal.NotifyContext(context.WithoutCancel(r.ctx), os.Interrupt, syscall.SIGTERM)
@@ -135,8 +135,10 @@ func (s simulateCommand) judge(ctx context.Context, r *run, target *simulate.HTT
 		switch {
 		case errors.Is(err, simulate.ErrMissing):
 			found = append(found, fmt.Errorf("%w: %w", ErrFound, err))
+		case ctx.Err() != nil:
+			found = append(found, errors.New("interrupted: what was acknowledged was not checked"))
 		case err != nil:
-			return err
+			found = append(found, err)
 		default:
 			fmt.Fprintf(r.Out, "\nall acknowledged events are visible: %d events of %d customers, each once and in order\n", seen, len(report.Latest))
 		}

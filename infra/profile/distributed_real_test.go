@@ -172,6 +172,7 @@ func (w *town) load(args ...string) func() (string, int) {
 // loadUntil is load, and what ends it early: no more commands then, but all that were acknowledged are checked.
 func (w *town) loadUntil(args ...string) (wait func() (string, int), enough func()) {
 	ctx, stop := context.WithCancel(context.Background())
+	w.t.Cleanup(stop) // a test that failed does not wait for it
 	type end struct {
 		text   string
 		status int
@@ -209,8 +210,8 @@ func TestFiveProcessesAreKilledOneAfterTheOtherAndNothingIsLost(t *testing.T) {
 	query := w.build("query-1", "query")
 	journal := filepath.Join(w.dir, "journal")
 	// It goes on until all were killed: a number of commands might be over before, as starting takes what it takes.
-	finished, enough := w.loadUntil("--url", commands[0].url(), "--url", commands[1].url(), "--query-url", query.url(), "--households", "80", "--callers", "16",
-		"--rate", "100", "--duration", "1h", "--patience", "60", "--journal", journal, "--prefix", "e-")
+	finished, enough := w.loadUntil("--url", commands[0].url(), "--url", commands[1].url(), "--query-url", query.url(), "--households", "200", "--callers", "16",
+		"--duration", "1h", "--patience", "60", "--journal", journal, "--prefix", "e-")
 	for round := range 2 {
 		for _, h := range []*house{commands[0], projectors[0], commands[1], query, projectors[1]} {
 			grow(t, journal, 200)

@@ -34,6 +34,7 @@ CREATE TABLE withdrawals (title TEXT NOT NULL, country TEXT NOT NULL, from_ INTE
 `, Indexes: `
 CREATE INDEX IF NOT EXISTS dimensions_title ON dimensions (title);
 CREATE INDEX IF NOT EXISTS facts_customer ON facts (customer);
+CREATE INDEX IF NOT EXISTS lives_license ON lives (license);
 CREATE INDEX IF NOT EXISTS lives_dimensions ON lives (dimensions);
 `}
 
@@ -215,7 +216,11 @@ func (t analyticsTx) SaveLives(ctx context.Context, lives []projector.Life) erro
 	if err != nil {
 		return err
 	}
-	return t.write(ctx, upsertLife, len(lives), func(i int, args []any) []any {
+	byKey := func(i, j int) int {
+		a, b := &lives[i], &lives[j]
+		return cmp.Or(strings.Compare(a.Customer, b.Customer), strings.Compare(a.LicenseID, b.LicenseID), cmp.Compare(a.Number, b.Number))
+	}
+	return t.writeInOrder(ctx, upsertLife, len(lives), byKey, func(i int, args []any) []any {
 		l := &lives[i]
 		return append(args, l.Customer, l.LicenseID, l.Number, l.DeviceID, micros(l.From), microsOrNull(l.OwnEnd), microsOrNull(l.CutAt), numbers[i])
 	})

@@ -192,12 +192,19 @@ func (s *Analytics) AuditStream(ctx context.Context, stream domain.StreamID, eve
 func (s *Analytics) auditFacts(ctx context.Context, number int64, made *projector.MadeRows) ([]string, error) {
 	// Without the outer join a fact whose combination is missing would be missed, too: it shows as one without names.
 	facts, err := s.lines(ctx, `SELECT x.metric, x.quarter, x.seq, x.device, x.license, x.actor, `+tables.DimensionColumns+
-		` FROM facts x LEFT JOIN dimensions d ON d.id = x.dimensions WHERE x.customer = ?`, number)
+		`, x.shard, x.entry, x.place FROM facts x LEFT JOIN dimensions d ON d.id = x.dimensions WHERE x.customer = ?`, number)
 	if err != nil {
 		return nil, err
 	}
 	again, err := tables.FactLines(made.Facts)
-	return projector.Differing(facts, again), err
+	if err != nil {
+		return nil, err
+	}
+	for i := range again {
+		at := &made.Facts[i].Position
+		again[i] += "|" + projector.Line(at.Shard, at.Index, at.Place)
+	}
+	return projector.Differing(facts, again), nil
 }
 
 // AuditItself compares the roll-ups with the facts and lives.

@@ -134,6 +134,7 @@ func auditedModels(t *testing.T, entries []domain.Entry) []audited {
 		}},
 		{"analytics", analytics.file, of(analytics), map[string]string{
 			"a missing fact": "DELETE FROM facts WHERE seq = (SELECT min(seq) FROM facts)",
+			"another place":  "UPDATE facts SET entry = entry + 1000000 WHERE seq = (SELECT min(seq) FROM facts)",
 			"another life":   "UPDATE lives SET own_end = 5 WHERE license = (SELECT min(license) FROM lives)",
 			"a missing life": "DELETE FROM lives WHERE license = (SELECT max(license) FROM lives)",
 		}},

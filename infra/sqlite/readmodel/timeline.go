@@ -224,7 +224,7 @@ func (s *Timeline) TimelinePage(ctx context.Context, q query.TimelinePage) (rows
 }
 
 // EventsByRef returns the events whose decision, command or request has the id, oldest first, at most limit. What leads
-// to an event that was mended stands there twice.
+// to an event stands there again after each time that the event was mended.
 func (s *Timeline) EventsByRef(ctx context.Context, id string, limit int) ([]*domain.Event, error) {
 	var events []*domain.Event
 	err := s.each(ctx, "SELECT "+timelineColumns+` FROM (SELECT DISTINCT stream, seq FROM refs WHERE hash = ?) r JOIN events e ON e.stream = r.stream AND e.seq = r.seq
