@@ -42,8 +42,9 @@ func (f *file) begin(ctx context.Context, shard int) (_ *tx, err error) {
 		f.unclaim(shard)
 		return nil, fmt.Errorf("wait to write: %w", context.Cause(ctx))
 	}
-	t := &tx{f: f, shard: shard}
+	t := &tx{f: f, shard: shard, hurried: true} // who is waited for has to come to where he is told so
 	defer func() {
+		t.hurried = false
 		if err != nil {
 			t.Rollback()
 		}
