@@ -11,11 +11,13 @@ import (
 // Checkpointer copies what is committed from the write-ahead log into the file. SQLite would let a transaction do it,
 // which then takes many times as long as others. So it is done beside them: first most of it, while they go on; then,
 // between two of them, the little that they wrote meanwhile, so that the next one begins the write-ahead log anew and it
-// does not grow for ever. FileConfig.Checkpoint is then only for when that fails, as while a long read keeps the
+// does not grow for ever. That syncs both files while nobody writes, so it is left for when the write-ahead log has grown
+// to some size. FileConfig.Checkpoint is then only for when that fails, as while a long read keeps the
 // write-ahead log from beginning anew.
 type Checkpointer struct {
 	db     *sql.DB
 	turn   func(context.Context) (end func(), err error)
+	pages  int
 	due    chan struct{} // room for one
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
@@ -23,10 +25,10 @@ type Checkpointer struct {
 }
 
 // StartCheckpointer starts one that copies through connections of db. turn waits until nobody writes, and keeps it so until
-// end. Who started it stops it.
-func StartCheckpointer(db *sql.DB, turn func(context.Context) (end func(), err error)) *Checkpointer {
+// end; the write-ahead log is begun anew when it has more than so many pages. Who started it stops it.
+func StartCheckpointer(db *sql.DB, pages int, turn func(context.Context) (end func(), err error)) *Checkpointer {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &Checkpointer{db: db, turn: turn, due: make(chan struct{}, 1), cancel: cancel}
+	c := &Checkpointer{db: db, turn: turn, pages: pages, due: make(chan struct{}, 1), cancel: cancel}
 	c.ended.Go(func() { c.run(ctx) })
 	return c
 }
@@ -55,8 +57,8 @@ func (c *Checkpointer) run(ctx context.Context) {
 		case <-c.due:
 		}
 		// A failure does no harm: the next one does the work of both.
-		took, err := c.copyBack(ctx)
-		if err == nil {
+		took, pages, err := c.copyBack(ctx)
+		if err == nil && pages > c.pages {
 			took += c.finish(ctx)
 		}
 		c.took.Store(int64(took))
@@ -66,11 +68,13 @@ func (c *Checkpointer) run(ctx context.Context) {
 // Took is how long the last one copied: who asks for them can see to it that they take a small part of the time.
 func (c *Checkpointer) Took() time.Duration { return time.Duration(c.took.Load()) }
 
-// copyBack copies what stood in the write-ahead log when it began, as far as no reader needs it.
-func (c *Checkpointer) copyBack(ctx context.Context) (took time.Duration, err error) {
+// copyBack copies what stood in the write-ahead log when it began, as far as no reader needs it, and tells how many pages
+// the write-ahead log has.
+func (c *Checkpointer) copyBack(ctx context.Context) (took time.Duration, pages int, err error) {
 	began := time.Now()
-	_, err = c.db.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)")
-	return time.Since(began), err
+	var busy, copied int
+	err = c.db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &pages, &copied)
+	return time.Since(began), pages, err
 }
 
 // finish copies the rest while nobody writes. It does not wait for its turn for long: transactions come first.
@@ -82,6 +86,6 @@ func (c *Checkpointer) finish(ctx context.Context) (took time.Duration) {
 		return 0
 	}
 	defer end()
-	took, _ = c.copyBack(ctx) // see run
+	took, _, _ = c.copyBack(ctx) // see run
 	return took
 }
