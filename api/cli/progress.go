@@ -16,6 +16,8 @@ import (
 type progress interface {
 	// Set tells how much is done. It may be called from several goroutines.
 	Set(done int64)
+	// Of corrects the total, which was an estimate.
+	Of(total int64)
 	// Done ends the display.
 	Done()
 }
@@ -58,6 +60,12 @@ func (b *bar) Set(done int64) {
 	}
 }
 
+func (b *bar) Of(total int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.bar.ChangeMax64(total)
+}
+
 func (b *bar) Done() { _ = b.bar.Finish() }
 
 type lines struct {
@@ -79,17 +87,32 @@ func (l *lines) Set(done int64) {
 	}
 }
 
+func (l *lines) Of(total int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.total = total
+}
+
 func (l *lines) Done() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.say()
 }
 
+// A rate says something only after a while.
+const soonestRate = time.Second
+
 func (l *lines) say() {
-	rate := float64(l.last-l.before) / max(time.Since(l.begin).Seconds(), 1e-3)
+	var what, rate string
+	if l.what != "" {
+		what = " " + l.what
+	}
+	if d := time.Since(l.begin); d >= soonestRate {
+		rate = fmt.Sprintf(", %.0f a second", float64(l.last-l.before)/d.Seconds())
+	}
 	if l.total > 0 {
-		fmt.Fprintf(l.w, "%s: %d of %d %s (%d %%), %.0f a second\n", l.title, l.last, l.total, l.what, min(100, 100*l.last/l.total), rate)
+		fmt.Fprintf(l.w, "%s: %d of %d%s (%d %%)%s\n", l.title, l.last, l.total, what, min(100, 100*l.last/l.total), rate)
 		return
 	}
-	fmt.Fprintf(l.w, "%s: %d %s, %.0f a second\n", l.title, l.last, l.what, rate)
+	fmt.Fprintf(l.w, "%s: %d%s%s\n", l.title, l.last, what, rate)
 }

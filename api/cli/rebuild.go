@@ -37,14 +37,23 @@ func (c rebuildCommand) Run(r *run) error {
 		stages := &stages{r: r}
 		var last projector.RebuildStatus
 		err := system.Rebuild(r.ctx, model, projector.RebuildOptions{Sample: c.Sample, AcceptParked: c.AcceptParked}, func(s projector.RebuildStatus) {
+			filled, audited := last.State == projector.RebuildFilling && s.State != projector.RebuildFilling, last.State == projector.RebuildAuditing
+			if audited && (s.State == projector.RebuildSwitching || s.State == projector.RebuildDone || s.State == projector.RebuildAuditing && s.Stage != last.Stage) {
+				stages.whole() // how far it is, is told now and then only
+			}
 			last = s
 			switch {
+			case filled && s.EventsTotal > 0: // what was estimated is known
+				stages.set("rebuilding "+model, int64(s.EventsDone), int64(s.EventsTotal)) //nolint:gosec // far from overflowing
 			case s.State == projector.RebuildAuditing && s.StageTotal > 0:
 				stages.set("audit of "+model+": "+s.Stage, s.StageDone, s.StageTotal)
-			case s.EventsTotal > 0:
+			case s.State == projector.RebuildFilling && s.EventsTotal > 0:
 				stages.set("rebuilding "+model, int64(s.EventsDone), int64(s.EventsTotal)) //nolint:gosec // far from overflowing
 			}
 		})
+		if err == nil {
+			stages.whole()
+		}
 		stages.done()
 		switch {
 		case errors.Is(err, domain.ErrNotFound):

@@ -237,28 +237,45 @@ func readJournal(path string) (map[string]map[uint64]string, int, error) {
 
 // stages shows the stages of an audit, one after the other.
 type stages struct {
-	r    *run
-	mu   sync.Mutex
-	name string
-	show progress
+	r     *run
+	mu    sync.Mutex
+	name  string
+	total int64
+	show  progress
 }
 
 func (s *stages) set(stage string, done, total int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if stage != s.name {
-		if s.show != nil {
-			s.show.Done()
-		}
+	if s.show == nil || stage != s.name {
+		s.end()
 		s.name, s.show = stage, newProgress(s.r.Err, stage, "", total)
+	} else if total != s.total {
+		s.show.Of(total)
 	}
+	s.total = total
 	s.show.Set(done)
+}
+
+// whole ends the stage that is shown: all of it is done, though not everything was told.
+func (s *stages) whole() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.show != nil {
+		s.show.Set(s.total)
+	}
+	s.end()
 }
 
 func (s *stages) done() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.end()
+}
+
+func (s *stages) end() {
 	if s.show != nil {
 		s.show.Done()
 	}
+	s.show = nil
 }
