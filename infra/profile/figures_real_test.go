@@ -153,8 +153,8 @@ func (p *bareServers) syncMode(b *testing.B) (mode string) {
 }
 
 // rest waits until the servers have merged what was written before: what one load left behind is not charged to the next.
-// That was two fifths of Cassandra's time while commands were measured: the rows that conditional batches for each command
-// leave in its own tables.
+// Two fifths of Cassandra's samples in a recording made while commands were measured were that: rows that conditional batches
+// for each command leave in its own tables.
 func (p *bareServers) rest(b *testing.B) {
 	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), 3*time.Minute)
