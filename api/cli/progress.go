@@ -30,7 +30,7 @@ func newProgress(w io.Writer, title, what string, total int64) progress {
 // resumedProgress is newProgress of work of which a part was done before: what it does a second is counted from there.
 func resumedProgress(w io.Writer, title, what string, total, before int64) progress {
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return &bar{bar: progressbar.NewOptions64(total,
+		return &bar{begin: time.Now(), bar: progressbar.NewOptions64(total,
 			progressbar.OptionSetWriter(w),
 			progressbar.OptionSetDescription(title),
 			progressbar.OptionSetItsString(what),
@@ -46,16 +46,23 @@ func resumedProgress(w io.Writer, title, what string, total, before int64) progr
 }
 
 type bar struct {
-	mu   sync.Mutex
-	bar  *progressbar.ProgressBar
-	most int64
+	mu    sync.Mutex
+	bar   *progressbar.ProgressBar
+	begin time.Time
+	most  int64
 }
+
+// soonestRate is how long work goes on before its rate says anything, and what is left at that rate.
+const soonestRate = time.Second
 
 func (b *bar) Set(done int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if done > b.most { // callers overtake each other; a bar never goes back
 		b.most = done
+		if time.Since(b.begin) < soonestRate {
+			return
+		}
 		_ = b.bar.Set64(min(done, b.bar.GetMax64())) // a display that fails must not fail the work
 	}
 }
@@ -99,16 +106,18 @@ func (l *lines) Done() {
 	l.say()
 }
 
-// A rate says something only after a while.
-const soonestRate = time.Second
-
 func (l *lines) say() {
 	var what, rate string
 	if l.what != "" {
 		what = " " + l.what
 	}
 	if d := time.Since(l.begin); d >= soonestRate {
-		rate = fmt.Sprintf(", %.0f a second", float64(l.last-l.before)/d.Seconds())
+		did := l.last - l.before
+		rate = fmt.Sprintf(", %.0f a second", float64(did)/d.Seconds())
+		if did > 0 && l.last < l.total {
+			left := d.Seconds() / float64(did) * float64(l.total-l.last)
+			rate += fmt.Sprintf(", %.0f s left", left)
+		}
 	}
 	if l.total > 0 {
 		fmt.Fprintf(l.w, "%s: %d of %d%s (%d %%)%s\n", l.title, l.last, l.total, what, min(100, 100*l.last/l.total), rate)

@@ -16,7 +16,7 @@ func TestWhatIsDoneASecondIsCountedFromWhereWorkWasTakenUp(t *testing.T) {
 		p.Set(500)
 		p.Set(300) // told late
 		p.Done()
-		const line = "chaos: 500 of 1000 events (50 %), 50 a second\n"
+		const line = "chaos: 500 of 1000 events (50 %), 50 a second, 10 s left\n"
 		if out.String() != line+line {
 			t.Errorf("it says %q", out.String())
 		}
