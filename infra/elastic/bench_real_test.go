@@ -20,13 +20,16 @@ import (
 	"carryon/query"
 )
 
+// benchShards are as many as there are by default.
+const benchShards = 16
+
 // benchLog is a history of a hundred thousand events, or of as many as CARRYON_BACKLOG says, made once.
 var benchLog = sync.OnceValues(func() (entriesLog, error) {
 	events := 100_000
 	if n, err := strconv.Atoi(os.Getenv("CARRYON_BACKLOG")); err == nil {
 		events = n
 	}
-	h, err := conformance.NewHistory(1, events/50, 1)
+	h, err := conformance.NewHistory(1, events/50, benchShards)
 	if err != nil {
 		return nil, err
 	}
@@ -72,22 +75,30 @@ func BenchmarkBacklog(b *testing.B) {
 	b.ReportMetric(bare.Seconds()/projected.Seconds(), "ratio")
 }
 
-// fill applies a log, about 4,096 events a commit, and returns the number of events.
+// fill applies a log as consumers do, each shard by itself, about 4,096 events a commit, and returns the number of events.
 func fill(b *testing.B, s *Search, log entriesLog) (events int) {
 	b.Helper()
+	var group sync.WaitGroup
 	for _, entries := range log {
-		for len(entries) > 0 {
-			n, size := 0, 0
-			for n < len(entries) && (n == 0 || size+len(entries[n].Events) <= 4096) {
-				size += len(entries[n].Events)
-				n++
-			}
-			if err := conformance.ApplyEntries(b.Context(), projector.Store[projector.SearchTx](s), projector.Search{}, entries[:n]); err != nil {
-				b.Fatal(err)
-			}
-			events, entries = events+size, entries[n:]
+		for i := range entries {
+			events += len(entries[i].Events)
 		}
+		group.Go(func() {
+			for len(entries) > 0 {
+				n, size := 0, 0
+				for n < len(entries) && (n == 0 || size+len(entries[n].Events) <= 4096) {
+					size += len(entries[n].Events)
+					n++
+				}
+				if err := conformance.ApplyEntries(b.Context(), projector.Store[projector.SearchTx](s), projector.Search{}, entries[:n]); err != nil {
+					b.Error(err)
+					return
+				}
+				entries = entries[n:]
+			}
+		})
 	}
+	group.Wait()
 	return events
 }
 
@@ -118,11 +129,14 @@ func bareBodies(b *testing.B, log entriesLog, each int) [][]byte {
 	return append(bodies, buffer.Bytes())
 }
 
+// bareAtOnce bulks keep two processors busy; with more of them it goes no faster.
+const bareAtOnce = 2
+
 func sendBare(b *testing.B, s *Search, bodies [][]byte) {
 	b.Helper()
 	queue := make(chan []byte)
 	var group sync.WaitGroup
-	for range 2 {
+	for range bareAtOnce {
 		group.Go(func() {
 			for body := range queue {
 				var answer bulkAnswer
