@@ -108,7 +108,7 @@ func (c *Consumer[T]) runShard(ctx context.Context, s *shardState) error {
 	quiet, pause := c.cfg.QuietMin, c.cfg.RetryMin
 	for ctx.Err() == nil {
 		begin := time.Now()
-		giveBack := c.cfg.Turns.take(ctx, c.waiter.awaited)
+		giveBack := c.cfg.Turns.take(ctx, c.waiter)
 		outcome, err := c.Step(ctx, s.shard)
 		giveBack()
 		switch outcome {

@@ -43,7 +43,7 @@ func TestConsumersTakeTurns(t *testing.T) {
 	}{{"while commands queue", true, 1}, {"otherwise", false, 2}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			consumersTakeTurns(t, projector.NewTurns(2, 1, func() bool { return c.busy }), c.most)
+			consumersTakeTurns(t, projector.NewTurns(2, 1, 1, func() bool { return c.busy }), c.most)
 		})
 	}
 }
@@ -78,7 +78,7 @@ func consumersTakeTurns(t *testing.T, turns *projector.Turns, atOnce int64) {
 func TestAModelThatHangsHoldsNoOtherForLong(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		turns := projector.NewTurns(1, 1, func() bool { return false })
+		turns := projector.NewTurns(1, 1, 1, func() bool { return false })
 		var now, most atomic.Int64
 		hang := make(chan struct{})
 		hanging := newFixture(projector.Config{Turns: turns}, slowly{now: &now, most: &most, hang: hang}, nil)
@@ -125,10 +125,10 @@ func (n noting) Apply(ctx context.Context, tx *readmodel.Tx, events []*domain.Ev
 	return n.counting.Apply(ctx, tx, events)
 }
 
-func TestWhoIsWaitedForGoesFirst(t *testing.T) {
+func TestWhoIsWaitedForGoesAtOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		turns := projector.NewTurns(1, 1, func() bool { return false })
+		turns := projector.NewTurns(1, 1, 1, func() bool { return false })
 		var now, most atomic.Int64
 		hang, applied := make(chan struct{}), make(chan string, 2)
 		holder := newFixture(projector.Config{Turns: turns}, slowly{now: &now, most: &most, hang: hang}, nil)
@@ -139,18 +139,50 @@ func TestWhoIsWaitedForGoesFirst(t *testing.T) {
 				f.Offer(f.journal.claim(1, "a"))
 				pass(time.Millisecond)
 			}
-			answer := make(chan error, 1)
-			go func() { answer <- awaited.WaitFor(t.Context(), domain.Position{Shard: 1, Index: 1}, "customer/a") }()
-			pass(10 * time.Millisecond)
-			close(hang)
-			if err := <-answer; err != nil {
+			asked := time.Now()
+			if err := awaited.WaitFor(t.Context(), domain.Position{Shard: 1, Index: 1}, "customer/a"); err != nil {
 				t.Error(err)
 			}
+			if waited := time.Since(asked); waited > 10*time.Millisecond {
+				t.Errorf("who was waited for waited %v for others' turns", waited)
+			}
+			close(hang)
 			if first := <-applied; first != "awaited in a hurry" {
 				t.Errorf("%s went first", first)
 			}
 			if second := <-applied; second != "early" {
 				t.Errorf("then %s", second)
+			}
+		})
+	})
+}
+
+func TestOthersHoldBackWhileSomebodyWaits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := projector.NewTurns(2, 2, 1, func() bool { return false })
+		var now, most atomic.Int64
+		hang, applied := make(chan struct{}), make(chan string, 1)
+		awaited := newFixture(projector.Config{Turns: turns}, slowly{now: &now, most: &most, hang: hang}, nil)
+		other := newFixture(projector.Config{Turns: turns}, noting{name: "other", into: applied}, nil)
+		together(t, []*fixture{awaited, other}, func() {
+			answer := make(chan error, 1)
+			go func() { answer <- awaited.WaitFor(t.Context(), domain.Position{Shard: 1, Index: 1}, "customer/a") }()
+			pass(time.Millisecond)
+			awaited.Offer(awaited.journal.claim(1, "a"))
+			pass(time.Millisecond)
+			other.Offer(other.journal.claim(1, "a"))
+			pass(50 * time.Millisecond)
+			if len(applied) > 0 {
+				t.Error("another applied beside the one that is waited for")
+			}
+			close(hang)
+			if err := <-answer; err != nil {
+				t.Error(err)
+			}
+			pass(time.Second)
+			if len(applied) == 0 {
+				t.Error("the other did not go on afterwards")
 			}
 		})
 	})

@@ -40,7 +40,7 @@ func (d demoCommand) Run(r *run) error {
 		}
 	}
 	clock := &movedClock{}
-	system, err := r.open(OpenOptions{Clock: clock.Now})
+	system, err := r.open(OpenOptions{Clock: clock.Now, Serves: true})
 	if err != nil {
 		return err
 	}

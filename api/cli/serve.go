@@ -20,7 +20,7 @@ The URL is printed once the server is ready. Tokens: carryon token --role suppor
 
 // Run serves until the context ends.
 func (serveCommand) Run(r *run) error {
-	system, err := r.open(OpenOptions{})
+	system, err := r.open(OpenOptions{Serves: true})
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,8 @@ type OpenOptions struct {
 	Clock  command.Clock // nil: the real one
 	// OnlyReads leaves out what decides, so that a damaged log can be opened, too. Commands answers nil then.
 	OnlyReads bool
+	// Serves spends memory for speed: for a process under load.
+	Serves bool
 }
 
 // System is a wired profile.

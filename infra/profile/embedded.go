@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -35,15 +34,6 @@ var moreProcessors = sync.OnceFunc(func() {
 	if os.Getenv("GOMAXPROCS") == "" {
 		n := runtime.GOMAXPROCS(0)
 		runtime.GOMAXPROCS(n + min(n, files))
-	}
-})
-
-// fewerCollections lets the heap grow to three times what is in use before the garbage collector begins, not to twice:
-// each of its rounds takes a processor from the read models for a tenth of a second, and an answer is shown later. GOGC
-// in the environment stands.
-var fewerCollections = sync.OnceFunc(func() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(200)
 	}
 })
 

@@ -55,7 +55,7 @@ func openFigure(b *testing.B, dir string) *System {
 
 func openFigureAt(b *testing.B, dir string, clock command.Clock) *System {
 	b.Helper()
-	s, err := OpenEmbedded(b.Context(), must(loadConfig(dir)), cli.OpenOptions{Clock: clock})
+	s, err := OpenEmbedded(b.Context(), must(loadConfig(dir)), cli.OpenOptions{Clock: clock, Serves: true})
 	if err != nil {
 		b.Fatal(err)
 	}

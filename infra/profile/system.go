@@ -124,6 +124,9 @@ func open(ctx context.Context, c *config.Config, o cli.OpenOptions, out outside)
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
+	if o.Serves {
+		roomier()
+	}
 	if c.ClockOffset != 0 {
 		s.logger.Warn("THE CLOCK OF THIS PROCESS IS WRONG ON PURPOSE: for tests, never for production", "clock_offset", c.ClockOffset.String())
 	}

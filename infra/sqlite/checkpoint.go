@@ -18,17 +18,56 @@ type Checkpointer struct {
 	db     *sql.DB
 	turn   func(context.Context) (end func(), err error)
 	pages  int
+	queue  Queue
 	due    chan struct{} // room for one
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
 	took   atomic.Int64 // nanoseconds
 }
 
-// StartCheckpointer starts one that copies through connections of db. turn waits until nobody writes, and keeps it so until
-// end; the write-ahead log is begun anew when it has more than so many pages. Who started it stops it.
-func StartCheckpointer(db *sql.DB, pages int, turn func(context.Context) (end func(), err error)) *Checkpointer {
+// Queue is of checkpointers that copy one after another, with pauses between: many at once take disk and processor from
+// everybody for a moment, and those who wait for that moment's rows notice. The nil Queue is nobody's but one's own.
+type Queue chan struct{}
+
+// NewQueue is one that nobody stands in.
+func NewQueue() Queue { return make(Queue, 1) }
+
+// longestPause after a checkpoint: a rebuild's takes seconds.
+const longestPause = 100 * time.Millisecond
+
+// take waits until nobody else of the queue copies, and tells whether that came before the end.
+func (q Queue) take(ctx context.Context) bool {
+	if q == nil {
+		return ctx.Err() == nil
+	}
+	select {
+	case q <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// leave lets the next one copy when everybody has been left alone for as long as this one took.
+func (q Queue) leave(ctx context.Context, took time.Duration) {
+	if q == nil {
+		return
+	}
+	defer func() { <-q }()
+	pause := time.NewTimer(min(took, longestPause))
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+	}
+}
+
+// StartCheckpointer starts one that copies through connections of db when its turn in the queue has come. turn waits until
+// nobody writes, and keeps it so until end; the write-ahead log is begun anew when it has more than so many pages. Who
+// started it stops it.
+func StartCheckpointer(db *sql.DB, pages int, queue Queue, turn func(context.Context) (end func(), err error)) *Checkpointer {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &Checkpointer{db: db, turn: turn, pages: pages, due: make(chan struct{}, 1), cancel: cancel}
+	c := &Checkpointer{db: db, turn: turn, pages: pages, queue: queue, due: make(chan struct{}, 1), cancel: cancel}
 	c.ended.Go(func() { c.run(ctx) })
 	return c
 }
@@ -56,12 +95,16 @@ func (c *Checkpointer) run(ctx context.Context) {
 			return
 		case <-c.due:
 		}
+		if !c.queue.take(ctx) {
+			return
+		}
 		// A failure does no harm: the next one does the work of both.
 		took, pages, err := c.copyBack(ctx)
 		if err == nil && pages > c.pages {
 			took += c.finish(ctx)
 		}
 		c.took.Store(int64(took))
+		c.queue.leave(ctx, took)
 	}
 }
 

@@ -71,7 +71,7 @@ func OpenLog(ctx context.Context, path string, cfg LogConfig) (*LogStore, error)
 		return nil, errors.Join(fmt.Errorf("opening %s: %w", path, err), file.Close())
 	}
 	s.turn <- struct{}{}
-	s.checkpoints = StartCheckpointer(s.file.Reader, 0, func(ctx context.Context) (func(), error) { return s.end, s.begin(ctx) })
+	s.checkpoints = StartCheckpointer(s.file.Reader, 0, nil, func(ctx context.Context) (func(), error) { return s.end, s.begin(ctx) })
 	return s, nil
 }
 

@@ -40,7 +40,7 @@ const (
 	readers         = 4       // connections that read
 	cacheBytes      = 4 << 20 // of pages, for each of them
 	writeCacheBytes = 32 << 20
-	earlyPages      = 4096  // of the write-ahead log, before it is begun anew: 16 MiB
+	earlyPages      = 16384 // of the write-ahead log, before it is begun anew: 64 MiB
 	latePages       = 65536 // of the write-ahead log, before a transaction copies it back after all: 256 MiB
 	busyMillis      = 100   // a write lock held longer than this is somebody else's transaction
 	maxVariables    = 32766 // of one statement
@@ -56,6 +56,9 @@ const (
 	checkpointShare = 10
 	checkpointBy    = 10 * time.Second
 )
+
+// copying is the queue of all read models of this process.
+var copying = sqlite.NewQueue()
 
 // file is one generation of one model: a connection that writes, and some that read.
 type file struct {
@@ -109,7 +112,7 @@ func openFile(ctx context.Context, path string, s schema) (_ *file, err error) {
 	if _, err = f.conn.ExecContext(ctx, fmt.Sprintf("PRAGMA busy_timeout = %d; PRAGMA cache_size = -%d", busyMillis, writeCacheBytes>>10)); err != nil {
 		return nil, err
 	}
-	f.checkpoints = sqlite.StartCheckpointer(f.db.Reader, earlyPages, f.idle)
+	f.checkpoints = sqlite.StartCheckpointer(f.db.Reader, earlyPages, copying, f.idle)
 	return f, nil
 }
 

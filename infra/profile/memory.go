@@ -1,0 +1,77 @@
+package profile
+
+import (
+	"os"
+	"runtime"
+	"runtime/debug"
+	"runtime/metrics"
+	"sync"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+)
+
+// A round of the garbage collector takes a processor from commands and read models for a tenth of a second, however little
+// it frees, and answers are shown later for it. So a process that serves lets much be allocated between two of them: as
+// much as it has room for, which does not grow with the data, and not more than a multiple of what is in use.
+const (
+	mostRoom     = 640 << 20 // bytes allocated between two rounds
+	roomOfMemory = 8         // the room is at most this part of the memory that there is
+	mostPercent  = 800       // of what is in use, so that a small store stays small
+	leastPercent = 100       // what Go does by itself
+)
+
+// fewerCollections lets the heap of the embedded profile grow to three times what is in use before the garbage collector
+// begins, not to twice, where nobody is served: for what is done once, and may be done on a small machine beside the
+// service. GOGC in the environment stands.
+var fewerCollections = sync.OnceFunc(func() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(200)
+	}
+})
+
+// roomier tells the garbage collector how much to leave, and tells it anew after each round, since what is in use changes.
+// GOGC in the environment stands, and GOMEMLIMIT bounds the whole as always.
+var roomier = sync.OnceFunc(func() {
+	if os.Getenv("GOGC") == "" {
+		(&collector{room: roomIn(allowed()), set: debug.SetGCPercent}).collected()
+	}
+})
+
+// allowed is how much memory this process may use, in bytes: what its container allows, or what the machine has; 0 where neither
+// is known.
+func allowed() uint64 {
+	most, err := memlimit.ApplyFallback(memlimit.FromCgroup, memlimit.FromSystem)()
+	if err != nil {
+		return 0
+	}
+	return most
+}
+
+func roomIn(memory uint64) uint64 { return min(mostRoom, memory/roomOfMemory) }
+
+// percentFor is what to tell the garbage collector (as GOGC) when so many bytes are in use.
+func percentFor(room, used uint64) int {
+	return int(max(leastPercent, min(mostPercent, room*100/max(used, 1))))
+}
+
+// collector is told after each round of the garbage collector.
+type collector struct {
+	room    uint64
+	percent int
+	set     func(percent int) int
+}
+
+// collected sets what fits the heap as the last round left it, and arranges to be called after the next one: by the
+// runtime, which runs cleanups one after another.
+func (c *collector) collected() {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	if p := percentFor(c.room, sample[0].Value.Uint64()); differs(p, c.percent) {
+		c.percent = p
+		c.set(p)
+	}
+	runtime.AddCleanup(&struct{ _ *collector }{}, (*collector).collected, c)
+}
+
+// differs tells whether it is worth stopping the program for a moment, which each change does.
+func differs(a, b int) bool { return max(a, b)*10 > min(a, b)*11 }
