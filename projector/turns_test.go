@@ -2,6 +2,7 @@ package projector_test
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -95,6 +96,113 @@ func TestAModelThatHangsHoldsNoOtherForLong(t *testing.T) {
 			pass(time.Second)
 			if hanging.applied(1) != 1 {
 				t.Error("the model that hung did not go on")
+			}
+		})
+	})
+}
+
+// Whoever goes on because his patience ended is counted: they go one after the other, not all at once.
+func TestBehindOneThatHangsTheOthersGoOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := projector.NewTurns(1, 1, 1, func() bool { return false })
+		var held, now, most atomic.Int64
+		hang := make(chan struct{})
+		hanging := newFixture(projector.Config{Turns: turns}, slowly{now: &held, most: &held, hang: hang}, nil)
+		others := make([]*fixture, 4)
+		for i := range others {
+			others[i] = newFixture(projector.Config{Turns: turns}, slowly{now: &now, most: &most}, nil)
+		}
+		together(t, slices.Concat(others, []*fixture{hanging}), func() {
+			hanging.Offer(hanging.journal.claim(1, "a"))
+			pass(time.Millisecond)
+			for range 5 {
+				for _, f := range others {
+					f.Offer(f.journal.claim(1, "a"))
+				}
+				pass(time.Second)
+			}
+			for _, f := range others {
+				if f.applied(1) != 5 {
+					t.Errorf("applied up to %d of 5", f.applied(1))
+				}
+			}
+			close(hang)
+			pass(time.Second)
+		})
+		if most.Load() != 1 {
+			t.Errorf("%d went on at the same time", most.Load())
+		}
+	})
+}
+
+// Where a model has many shards, all of them are waited for as far as Turns know; they may not all go at once.
+func TestManyWhoAreWaitedForDoNotAllGoAtOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := projector.NewTurns(1, 1, 1, func() bool { return false })
+		var now, most atomic.Int64
+		fixtures := make([]*fixture, 5)
+		for i := range fixtures {
+			fixtures[i] = newFixture(projector.Config{Turns: turns}, slowly{now: &now, most: &most}, nil)
+		}
+		together(t, fixtures, func() {
+			answers := make(chan error, len(fixtures))
+			for _, f := range fixtures {
+				go func() { answers <- f.WaitFor(t.Context(), domain.Position{Shard: 1, Index: 1}, "customer/a") }()
+			}
+			pass(time.Millisecond)
+			asked := time.Now()
+			for _, f := range fixtures {
+				f.Offer(f.journal.claim(1, "a"))
+			}
+			for range fixtures {
+				if err := <-answers; err != nil {
+					t.Error(err)
+				}
+			}
+			if waited := time.Since(asked); waited > 50*time.Millisecond {
+				t.Errorf("the last one waited %v", waited)
+			}
+		})
+		if most.Load() != 2 {
+			t.Errorf("%d applied at the same time, not 2", most.Load())
+		}
+	})
+}
+
+// However many are waited for, and however long they take, the others go on.
+func TestTheOthersGoOnBesideManyWhoAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		turns := projector.NewTurns(1, 1, 1, func() bool { return false })
+		var now, most atomic.Int64
+		hang := make(chan struct{})
+		other := newFixture(projector.Config{Turns: turns}, counting{}, nil)
+		fixtures := []*fixture{other}
+		for range 20 {
+			fixtures = append(fixtures, newFixture(projector.Config{Turns: turns}, slowly{now: &now, most: &most, hang: hang}, nil))
+		}
+		together(t, fixtures, func() {
+			answers := make(chan error, len(fixtures))
+			for _, f := range fixtures[1:] {
+				go func() { answers <- f.WaitFor(t.Context(), domain.Position{Shard: 1, Index: 1}, "customer/a") }()
+				f.Offer(f.journal.claim(1, "a"))
+			}
+			pass(time.Millisecond)
+			other.Offer(other.journal.claim(1, "a"))
+			pass(300 * time.Millisecond)
+			if other.applied(1) != 1 {
+				t.Error("the other was held")
+			}
+			if now.Load() == 20 {
+				t.Error("all who are waited for went at once")
+			}
+			close(hang)
+			for range fixtures[1:] {
+				if err := <-answers; err != nil {
+					t.Error(err)
+				}
 			}
 		})
 	})

@@ -94,6 +94,7 @@ func Consumer[T projector.Tx](t *testing.T, factory func(t testing.TB) ConsumerS
 		{"says that a stream is parked instead of waiting", waitsForParked[T]},
 		{"says that a stream was parked while it was waited for", waitsForParkedMeanwhile[T]},
 		{"is not held by a slow model", slowModel[T](factory)},
+		{"is not held in one shard by another", slowShard[T]},
 		{"runs by itself, with two instances at once", runs[T]},
 	}
 	for _, test := range tests {

@@ -26,7 +26,8 @@ type store struct {
 	shards      []int // of the log
 
 	making  chan struct{} // holds a token while somebody prepares
-	showing chan struct{} // holds a token while somebody refreshes
+	showing chan struct{} // holds a token while somebody refreshes, or waits for when the next may
+	pause   pause         // of whoever holds the token
 
 	mu    sync.Mutex
 	made  bool           // the index is there
@@ -324,8 +325,21 @@ func (s *store) ParkedStream(ctx context.Context, stream domain.StreamID) (proje
 	return all[0], true, nil
 }
 
+// pause is what refreshes that somebody waits for leave between them. Each costs the server about the same, however
+// little it shows, so that one behind the other they would keep it from indexing what they are to show.
+type pause struct {
+	ended time.Time     // of the last one
+	took  time.Duration // that one
+}
+
+// left is how long the next one is to wait: as long as the last one took, twice, so that they have a third of the time;
+// but no longer than the server leaves between those that it makes by itself.
+func (p *pause) left(interval time.Duration) time.Duration {
+	return time.Until(p.ended.Add(min(2*p.took, interval)))
+}
+
 // Show refreshes the index, unless that was done since the position was applied: what is applied is found only after a
-// refresh. Those who want the same wait for one of them.
+// refresh. Those who want the same wait for one of them, and each refresh waits a while for more to show.
 func (s *store) Show(ctx context.Context, at domain.Position) error {
 	if s.isShown(at) {
 		return nil
@@ -339,10 +353,19 @@ func (s *store) Show(ctx context.Context, at domain.Position) error {
 	if s.isShown(at) {
 		return nil
 	}
+	timer := time.NewTimer(s.pause.left(s.c.cfg.RefreshInterval))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	applied, err := s.applied(ctx, at) // before the refresh
+	begun := time.Now()
 	if err == nil {
 		err = s.refresh(ctx)
 	}
+	s.pause = pause{ended: time.Now(), took: time.Since(begun)}
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 	"sync"
 	"time"
 
-	circl "github.com/cloudflare/circl/sign/ed25519"
+	voi "github.com/oasisprotocol/curve25519-voi/primitives/ed25519"
 
 	"carryon/command"
 )
@@ -194,7 +194,7 @@ func (s *Set) Sign(id string, message []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return circl.Sign(circl.PrivateKey(k.private), message), nil
+	return voi.Sign(voi.PrivateKey(k.private), message), nil
 }
 
 // Signer is the key that signs, and its id.

@@ -22,7 +22,9 @@ type embedded struct{}
 // OpenEmbedded opens the data folder and wires everything.
 func OpenEmbedded(ctx context.Context, c *config.Config, o cli.OpenOptions) (*System, error) {
 	moreProcessors()
-	fewerCollections()
+	if !o.Serves {
+		fewerCollections()
+	}
 	return open(ctx, c, o, embedded{})
 }
 

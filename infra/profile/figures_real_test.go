@@ -41,7 +41,7 @@ func openServers(b *testing.B, flags map[string]string, roles string) *System {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := OpenDistributed(b.Context(), c, cli.OpenOptions{})
+	s, err := OpenDistributed(b.Context(), c, cli.OpenOptions{Serves: true})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -6,13 +6,15 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"sync"
+	"sync/atomic"
 
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
 // A round of the garbage collector takes a processor from commands and read models for a tenth of a second, however little
 // it frees, and answers are shown later for it. So a process that serves lets much be allocated between two of them: as
-// much as it has room for, which does not grow with the data, and not more than a multiple of what is in use.
+// much as it has room for, which does not grow with the data, and not more than a multiple of what is in use. Only where
+// more than that is in use it is as much again, as Go does by itself.
 const (
 	mostRoom     = 640 << 20 // bytes allocated between two rounds
 	roomOfMemory = 8         // the room is at most this part of the memory that there is
@@ -59,19 +61,28 @@ type collector struct {
 	room    uint64
 	percent int
 	set     func(percent int) int
+	ended   atomic.Bool // nobody is to be told any more
 }
 
-// collected sets what fits the heap as the last round left it, and arranges to be called after the next one: by the
-// runtime, which runs cleanups one after another.
+// collected sets what fits the heap as the last round left it, and arranges to be called after the next one, by the
+// runtime: never twice at the same time, since each call arranges one.
 func (c *collector) collected() {
-	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(sample)
-	if p := percentFor(c.room, sample[0].Value.Uint64()); differs(p, c.percent) {
+	if c.ended.Load() {
+		return
+	}
+	if p := percentFor(c.room, liveBytes()); differs(p, c.percent) {
 		c.percent = p
 		c.set(p)
 	}
 	runtime.AddCleanup(&struct{ _ *collector }{}, (*collector).collected, c)
 }
 
-// differs tells whether it is worth stopping the program for a moment, which each change does.
+// liveBytes are those that the last round found in use.
+func liveBytes() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// differs tells whether it is worth a change, which has the runtime reckon everything anew.
 func differs(a, b int) bool { return max(a, b)*10 > min(a, b)*11 }

@@ -109,7 +109,7 @@ const manyWaiting = 16
 const leisure = 50 * time.Millisecond
 
 // commandsFirst leaves the commands of this process half of what the runtime takes for processors while they queue, and
-// who waits for a read model three quarters of them, since the runtime has twice as many as there are.
+// who waits for a read model three quarters of them: in the embedded profile the runtime has twice as many as there are.
 func (s *System) commandsFirst() *projector.Turns {
 	processors := runtime.GOMAXPROCS(0)
 	return projector.NewTurns(processors, max(1, processors/2), max(1, processors/4), func() bool {

@@ -95,17 +95,31 @@ func (c *Checkpointer) run(ctx context.Context) {
 			return
 		case <-c.due:
 		}
-		if !c.queue.take(ctx) {
-			return
-		}
-		// A failure does no harm: the next one does the work of both.
-		took, pages, err := c.copyBack(ctx)
-		if err == nil && pages > c.pages {
-			took += c.finish(ctx)
-		}
-		c.took.Store(int64(took))
-		c.queue.leave(ctx, took)
+		c.copyInTurn(ctx) // a failure does no harm: the next one does the work of both
 	}
+}
+
+// copyInTurn copies when its turn in the queue has come, with a connection that it has before: while queries hold all of
+// them, nobody stands behind this one.
+func (c *Checkpointer) copyInTurn(ctx context.Context) {
+	conn, err := c.db.Conn(ctx)
+	if err != nil {
+		return
+	}
+	defer func() { _ = conn.Close() }()
+	if !c.queue.take(ctx) {
+		return
+	}
+	select {
+	case <-c.due: // asked for meanwhile: this is it
+	default:
+	}
+	took, pages, err := copyBack(ctx, conn)
+	if err == nil && pages > c.pages {
+		took += c.finish(ctx, conn)
+	}
+	c.took.Store(int64(took))
+	c.queue.leave(ctx, took)
 }
 
 // Took is how long the last one copied: who asks for them can see to it that they take a small part of the time.
@@ -113,15 +127,15 @@ func (c *Checkpointer) Took() time.Duration { return time.Duration(c.took.Load()
 
 // copyBack copies what stood in the write-ahead log when it began, as far as no reader needs it, and tells how many pages
 // the write-ahead log has.
-func (c *Checkpointer) copyBack(ctx context.Context) (took time.Duration, pages int, err error) {
+func copyBack(ctx context.Context, conn *sql.Conn) (took time.Duration, pages int, err error) {
 	began := time.Now()
 	var busy, copied int
-	err = c.db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &pages, &copied)
+	err = conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &pages, &copied)
 	return time.Since(began), pages, err
 }
 
 // finish copies the rest while nobody writes. It does not wait for its turn for long: transactions come first.
-func (c *Checkpointer) finish(ctx context.Context) (took time.Duration) {
+func (c *Checkpointer) finish(ctx context.Context, conn *sql.Conn) (took time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	end, err := c.turn(ctx)
@@ -129,6 +143,6 @@ func (c *Checkpointer) finish(ctx context.Context) (took time.Duration) {
 		return 0
 	}
 	defer end()
-	took, _, _ = c.copyBack(ctx) // see run
+	took, _, _ = copyBack(ctx, conn) // see run
 	return took
 }

@@ -138,8 +138,8 @@ func open(ctx context.Context, path string, cfg FileConfig) (_ *File, err error)
 	if f.Reader, err = sql.Open("sqlite", cfg.dsn(path, cfg.CacheBytes/4, pragma("query_only", 1))); err != nil {
 		return nil, errors.Join(err, f.Writer.Close())
 	}
-	f.Reader.SetMaxOpenConns(cfg.Readers)
-	f.Reader.SetMaxIdleConns(cfg.Readers)
+	f.Reader.SetMaxOpenConns(cfg.Readers + 1) // the other one is for a Checkpointer
+	f.Reader.SetMaxIdleConns(cfg.Readers + 1)
 	if err := f.migrate(ctx, cfg); err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
