@@ -34,8 +34,10 @@ type Job struct {
 // Step lets the shard decide and claim, and takes what it wants done.
 func (c *Core) Step() []Job {
 	c.s.step()
+	tasks := c.s.take(nil)
+	c.s.tidy()
 	var jobs []Job
-	for _, t := range c.s.take(nil) {
+	for _, t := range c.s.take(tasks) {
 		switch t := t.(type) {
 		case answerTask:
 			t.p.done <- struct{}{}

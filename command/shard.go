@@ -46,6 +46,7 @@ type shard struct {
 	op       operation
 	flight   *batch // claimed, or waiting for a look at the head
 	open     *batch // decided while the other is in flight
+	launched bool   // the flight, in the last step
 	failures int    // in a row, of the operation that is being repeated
 	taken    int    // claims in a row that found another's entry
 	linger   linger // after a batch, for those it answered
@@ -61,7 +62,8 @@ type shard struct {
 
 	// Streams in memory.
 	streams   map[domain.StreamID]*stream
-	hot, cold ring // of the loaded streams: those ready to be decided on, and those kept encoded
+	hot, cold ring      // of the loaded streams: those ready to be decided on, and those kept encoded
+	changed   []*stream // by what was settled, since they were last weighed
 	toLoad    []*stream
 	loading   []*stream // loads that have begun
 
@@ -457,14 +459,14 @@ func (s *shard) enqueue(p *pending) {
 	}
 }
 
-// step decides what waits and claims what is decided. It is called when everything that has arrived was taken in.
+// step decides what waits and claims what is decided. It is called when everything that has arrived was taken in, and
+// tidy when what it wants done has begun.
 func (s *shard) step() {
-	if !s.opened || s.ended != nil && s.flight == nil {
+	if s.launched = false; !s.opened || s.ended != nil && s.flight == nil {
 		return
 	}
 	s.gather()
 	s.launch()
-	s.evict()
 }
 
 // launch claims the open batch, when nothing is in flight.
@@ -488,7 +490,7 @@ func (s *shard) launch() {
 	for _, st := range b.touched {
 		st.flight, st.open = st.open, nil
 	}
-	b.launched, b.claimedAt = true, s.now()
+	b.launched, b.claimedAt, s.launched = true, s.now(), true
 	if b.writes == 0 {
 		s.op = opLooking
 		s.do(headTask{})
@@ -510,6 +512,9 @@ type linger struct {
 const (
 	lingerFraction = 6 // of a round
 	maxLinger      = time.Millisecond
+	// minLinger is the shortest pause worth beginning: a busy machine ends a shorter one late, while the store is idle, and
+	// rounds that are so quick gain little from being larger.
+	minLinger = time.Millisecond / 2
 )
 
 func (s *shard) lingerAfter(b *batch, now time.Time) {
@@ -517,7 +522,11 @@ func (s *shard) lingerAfter(b *batch, now time.Time) {
 	if len(b.subs) < 2 {
 		return
 	}
-	s.linger.since, s.linger.most, s.linger.until = now, min(s.pace.round/lingerFraction, maxLinger), len(b.subs)
+	most := min(s.pace.round/lingerFraction, maxLinger)
+	if most < minLinger {
+		return
+	}
+	s.linger.since, s.linger.most, s.linger.until = now, most, len(b.subs)
 	if s.open != nil {
 		s.linger.until += len(s.open.subs)
 	}
@@ -590,10 +599,7 @@ func (s *shard) settle(b *batch) {
 	}
 	s.advance(&b.entry)
 	s.do(publishTask{entry: &b.entry})
-	for _, st := range b.touched {
-		s.weigh(st)
-		s.snapshot(st)
-	}
+	s.changed = append(s.changed, b.touched...)
 	now := s.now()
 	s.pace.observe(now.Sub(b.claimedAt), len(b.subs))
 	s.figures.batch(len(b.subs), len(b.entry.Events), now.Sub(b.claimedAt))

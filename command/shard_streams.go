@@ -176,6 +176,26 @@ func (s *shard) weigh(st *stream) {
 	st.in.bytes += st.bytes
 }
 
+// maxChanged streams wait for being tidied up while every step claims something; more do not.
+const maxChanged = 256
+
+// tidy weighs what was settled, has snapshots of it taken and lets go of what has no room. Nobody waits for that, so it
+// is done while the store works on a claim, and not before that begins.
+func (s *shard) tidy() {
+	if !s.opened || s.ended != nil && s.flight == nil || s.launched && len(s.changed) <= maxChanged {
+		return
+	}
+	for _, st := range s.changed {
+		if st.folded != nil && st.in != nil && st.bad == nil { // it is still here
+			s.weigh(st)
+			s.snapshot(st)
+		}
+	}
+	clear(s.changed)
+	s.changed = s.changed[:0]
+	s.evict()
+}
+
 // A stream that nobody has asked for lately is frozen: its state is kept as a snapshot would keep it. That is a
 // fraction of the size, and one piece of memory without pointers, so that the garbage collector's work follows what is
 // busy and not what is kept. Thawing costs a fraction of a load.

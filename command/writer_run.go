@@ -313,16 +313,19 @@ func (r *runner) loop() {
 	defer close(r.over)
 	defer close(r.publish)
 	r.core.start()
+	turns := [...]func(){r.core.step, r.core.tidy}
 	var messages []message
 	var tasks []task
 	ready := false
 	for {
-		r.core.step()
-		tasks = r.core.take(tasks[:0])
-		for _, t := range tasks {
-			r.perform(t)
+		for _, turn := range turns {
+			turn()
+			tasks = r.core.take(tasks[:0])
+			for _, t := range tasks {
+				r.perform(t)
+			}
+			clear(tasks)
 		}
-		clear(tasks)
 		r.core.figures.gauges(r.core)
 		r.unanswered.Store(int64(r.core.unanswered))
 		if !ready && (r.core.opened || r.core.ended != nil) {
