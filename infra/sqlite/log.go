@@ -141,6 +141,7 @@ func (s *LogStore) Claim(ctx context.Context, e *domain.Entry) (command.Claimed,
 		s.end()
 		done <- err
 	}()
+	c.encode(e)
 	if err := c.wait(ctx, done); err != nil {
 		return command.Claimed{}, fmt.Errorf("claiming entry %d of shard %d: %w", e.Index, e.Shard, err)
 	}
@@ -170,10 +171,20 @@ type claim struct {
 	entry  domain.Entry // without its events
 	events int
 	bytes  int // of payloads
-	data   []byte
 	runs   []run
 	stage  atomic.Int32
 	result command.Claimed
+
+	encoded   chan struct{} // closed when the next two are known
+	data      []byte
+	encodeErr error
+}
+
+// encode packs the events, while the transaction begins and writes what it can without them.
+func (c *claim) encode(e *domain.Entry) {
+	defer close(c.encoded)
+	c.encodeErr = errors.New("packing it did not come to an end") // but in a panic
+	c.data, c.encodeErr = codec.EncodeEvents(e)
 }
 
 // claim runs the transaction. Whoever calls it has the turn.
@@ -187,6 +198,17 @@ func (s *LogStore) claim(ctx context.Context, c *claim) error {
 	}
 	known, err := w.compare(c)
 	if err == nil && !known {
+		if err = w.insertRuns(&c.entry, c.runs); err != nil {
+			err = fmt.Errorf("inserting into the histories: %w", err)
+		}
+	}
+	if err == nil && !known {
+		if <-c.encoded; c.encodeErr != nil {
+			if w.rollback() != nil {
+				s.discard()
+			}
+			return c.encodeErr
+		}
 		err = w.insert(c)
 	}
 	if err == nil && !known && !c.stage.CompareAndSwap(pending, committing) {
@@ -429,16 +451,12 @@ func setID(id *domain.BatchID, b []byte) error {
 	return nil
 }
 
-// newClaim encodes the entry and gathers its rows of the histories, before anything is locked.
+// newClaim gathers the entry's rows of the histories, before anything is locked.
 func newClaim(e *domain.Entry) (*claim, error) {
 	if err := checkPlace(e.Shard, e.Index); err != nil {
 		return nil, err
 	}
-	data, err := codec.EncodeEvents(e)
-	if err != nil {
-		return nil, err
-	}
-	c := &claim{entry: *e, events: len(e.Events), data: data, runs: runs(e.Events)}
+	c := &claim{entry: *e, events: len(e.Events), runs: runs(e.Events), encoded: make(chan struct{})}
 	c.entry.Events = nil
 	for i := range e.Events {
 		c.bytes += len(e.Events[i].Payload)
@@ -452,9 +470,6 @@ func (w *writer) insert(c *claim) error {
 		position(e.Shard, e.Index), e.ID[:], e.PreviousID[:], e.Writer, e.RecordedAt.UnixMicro(), c.events, c.bytes, c.data)
 	if err != nil {
 		return fmt.Errorf("inserting the entry: %w", err)
-	}
-	if err := w.insertRuns(e, c.runs); err != nil {
-		return fmt.Errorf("inserting into the histories: %w", err)
 	}
 	return nil
 }
