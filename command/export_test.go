@@ -85,6 +85,12 @@ func (c *Core) Load(ctx context.Context, stream domain.StreamID) *Waiting {
 // Abandon is the caller's leaving.
 func (c *Core) Abandon(w *Waiting) { c.s.abandon(w.p, context.Canceled) }
 
+// Close stops gathering, as the writer's Close does.
+func (c *Core) Close() { c.s.close() }
+
+// Held is what the streams in memory weigh.
+func (c *Core) Held() int { return c.s.status().CacheBytes }
+
 // Stopped is why the shard is stopped, nil while it is at work.
 func (c *Core) Stopped() error { return c.s.ended }
 

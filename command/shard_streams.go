@@ -176,13 +176,18 @@ func (s *shard) weigh(st *stream) {
 	st.in.bytes += st.bytes
 }
 
-// maxChanged streams wait for being tidied up while every step claims something; more do not.
+// maxChanged streams wait for being tidied up while every step asks something of the log; more do not.
 const maxChanged = 256
 
 // tidy weighs what was settled, has snapshots of it taken and lets go of what has no room. Nobody waits for that, so it
-// is done while the store works on a claim, and not before that begins.
+// is done while the store works on a claim, and not before that begins. When memory is full, or much waits, it is done
+// at once; and what was settled last by a shard that was closed is tidied up too.
 func (s *shard) tidy() {
-	if !s.opened || s.ended != nil && s.flight == nil || s.launched && len(s.changed) <= maxChanged {
+	full := s.hot.bytes > s.cfg.HotBytes || s.hot.bytes+s.cold.bytes > s.cfg.CacheBytes
+	switch {
+	case !s.opened, s.ended != nil && s.flight == nil && len(s.changed) == 0:
+		return
+	case s.launched && len(s.changed) <= maxChanged && !full:
 		return
 	}
 	for _, st := range s.changed {

@@ -2,6 +2,7 @@ package command_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -16,35 +17,13 @@ import (
 func TestAShardThatClaimsInEveryStepSavesSnapshotsAllTheSame(t *testing.T) {
 	t.Parallel()
 	const every, rounds = 10, 1000
-	conn := memory.NewStore().Connect()
-	writer, err := command.NewWriter(command.WriterConfig{Name: "busy", SnapshotEvery: every}, command.WriterPorts{
-		Log: conn, Histories: conn, Snapshots: conn, Folding: conformance.TallyFolding(),
-		Reference: func(context.Context) (domain.Reference, error) { return conformance.NoReference{}, nil },
-		Clock:     time.Now, Random: rand.NewPCG(1, 2),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	core := command.NewCore(writer, 1)
+	core := busyCore(t, command.WriterConfig{SnapshotEvery: every})
 	var tell func() // what came of the claim in flight
 	saved := 0
 	step := func() {
-		for jobs := core.Step(); len(jobs) > 0; {
-			for _, j := range jobs {
-				switch told := j.Do(t.Context()); j.Kind {
-				case "claim":
-					tell = told
-				case "save":
-					saved++
-					told()
-				default:
-					told()
-				}
-			}
-			if jobs = nil; tell == nil { // a claim in flight: what comes next comes with its answer
-				jobs = core.Step()
-			}
-		}
+		p := play(t, core)
+		saved += p.saved
+		tell = p.tell
 	}
 	step()
 	core.Submit(t.Context(), adding("customer/a", tallyID(), 1))
@@ -75,4 +54,104 @@ func TestAShardThatClaimsInEveryStepSavesSnapshotsAllTheSame(t *testing.T) {
 	if saved == before {
 		t.Errorf("no snapshot in %d rounds with a quiet step each", 2*every)
 	}
+}
+
+// What was claimed last before the end is due a snapshot like the rest.
+func TestAShardThatIsClosedSavesTheSnapshotsOfItsLastClaim(t *testing.T) {
+	t.Parallel()
+	const every = 20
+	core := busyCore(t, command.WriterConfig{SnapshotEvery: every})
+	play(t, core)
+	waiting := core.Submit(t.Context(), adding("customer/a", tallyID(), 1))
+	tell := play(t, core).tell
+	for range 2 * every {
+		waiting = core.Submit(t.Context(), adding("customer/a", tallyID(), 1))
+	}
+	tell()
+	tell = play(t, core).tell
+	if tell == nil {
+		t.Fatal("nothing was claimed")
+	}
+	core.Close()
+	tell()
+	last := play(t, core)
+	if a, ok := waiting.Answer(); !ok || a.Err != nil {
+		t.Fatalf("a command whose claim was in flight at the end: %v, %v", a, ok)
+	}
+	if last.saved == 0 {
+		t.Errorf("no snapshot of the last %d events", 2*every)
+	}
+}
+
+// Reads ask something of the log in every step, too.
+func TestAShardThatLooksInEveryStepLetsGoOfWhatHasNoRoom(t *testing.T) {
+	t.Parallel()
+	const room, streams = 16 << 10, 1000
+	core := busyCore(t, command.WriterConfig{CacheBytes: room, HotBytes: room / 2})
+	play(t, core)
+	var told []func()
+	for i := range streams {
+		core.Load(t.Context(), domain.StreamID(fmt.Sprintf("customer/%d", i)))
+		for _, tell := range told { // the load of the one before, and the look for the one before that
+			tell()
+		}
+		told = told[:0]
+		looks := i < 2
+		for _, j := range core.Step() {
+			looks = looks || j.Kind == "head"
+			told = append(told, j.Do(t.Context()))
+		}
+		if !looks {
+			t.Fatalf("nothing was asked of the log in step %d", i)
+		}
+		if held := core.Held(); held > 2*room {
+			t.Fatalf("%d bytes are held after %d streams, with room for %d", held, i+1, room)
+		}
+	}
+	if core.Held() < room/4 {
+		t.Fatalf("only %d bytes are held: the streams were not loaded", core.Held())
+	}
+}
+
+func busyCore(t *testing.T, cfg command.WriterConfig) *command.Core {
+	t.Helper()
+	cfg.Name = "busy"
+	conn := memory.NewStore().Connect()
+	writer, err := command.NewWriter(cfg, command.WriterPorts{
+		Log: conn, Histories: conn, Snapshots: conn, Folding: conformance.TallyFolding(),
+		Reference: func(context.Context) (domain.Reference, error) { return conformance.NoReference{}, nil },
+		Clock:     time.Now, Random: rand.NewPCG(1, 2),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return command.NewCore(writer, 1)
+}
+
+// played is what came of the steps up to a claim, or to the end of all work.
+type played struct {
+	tell  func() // what came of the claim in flight; nil: there is none
+	saved int
+}
+
+func play(t *testing.T, core *command.Core) played {
+	t.Helper()
+	var p played
+	for jobs := core.Step(); len(jobs) > 0; {
+		for _, j := range jobs {
+			switch told := j.Do(t.Context()); j.Kind {
+			case "claim":
+				p.tell = told
+			case "save":
+				p.saved++
+				told()
+			default:
+				told()
+			}
+		}
+		if jobs = nil; p.tell == nil { // a claim in flight: what comes next comes with its answer
+			jobs = core.Step()
+		}
+	}
+	return p
 }

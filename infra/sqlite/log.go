@@ -129,16 +129,16 @@ const (
 // was committing is command.ErrUnknown.
 func (s *LogStore) Claim(ctx context.Context, e *domain.Entry) (command.Claimed, error) {
 	c, err := newClaim(e)
-	if err == nil {
-		err = s.begin(ctx)
-	}
 	if err != nil {
 		return command.Claimed{}, fmt.Errorf("claiming entry %d of shard %d: %w", e.Index, e.Shard, err)
 	}
 	done := make(chan error, 1)
-	go func() { // ends with the transaction, which Close waits for
-		err := s.claim(ctx, c)
-		s.end()
+	go func() { // ends with the context while it has no turn, and then with the transaction, which Close waits for
+		err := s.begin(ctx)
+		if err == nil {
+			err = s.claim(ctx, c)
+			s.end()
+		}
 		done <- err
 	}()
 	c.encode(e)
@@ -180,7 +180,7 @@ type claim struct {
 	encodeErr error
 }
 
-// encode packs the events, while the transaction begins and writes what it can without them.
+// encode packs the events, while the transaction waits for its turn, begins and writes what it can without them.
 func (c *claim) encode(e *domain.Entry) {
 	defer close(c.encoded)
 	c.encodeErr = errors.New("packing it did not come to an end") // but in a panic
