@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -313,7 +314,7 @@ func (r *runner) loop() {
 	defer close(r.over)
 	defer close(r.publish)
 	r.core.start()
-	turns := [...]func(){r.core.step, r.core.tidy}
+	turns := [...]func(){r.core.step, r.giveWay, r.core.tidy}
 	var messages []message
 	var tasks []task
 	ready := false
@@ -349,6 +350,14 @@ func (r *runner) loop() {
 			}
 		}
 		clear(messages)
+	}
+}
+
+// giveWay lets what was launched begin first: everybody waits for the store, and what has arrived meanwhile can be decided
+// while it works.
+func (r *runner) giveWay() {
+	if r.core.launched {
+		runtime.Gosched()
 	}
 }
 

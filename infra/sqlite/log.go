@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -132,6 +133,7 @@ func (s *LogStore) Claim(ctx context.Context, e *domain.Entry) (command.Claimed,
 	if err != nil {
 		return command.Claimed{}, fmt.Errorf("claiming entry %d of shard %d: %w", e.Index, e.Shard, err)
 	}
+	go c.pack()
 	done := make(chan error, 1)
 	go func() { // ends with the context while it has no turn, and then with the transaction, which Close waits for
 		err := s.begin(ctx)
@@ -141,8 +143,9 @@ func (s *LogStore) Claim(ctx context.Context, e *domain.Entry) (command.Claimed,
 		}
 		done <- err
 	}()
-	c.encode(e)
-	if err := c.wait(ctx, done); err != nil {
+	err = c.wait(ctx, done)
+	c.packing.Do(func() { c.packErr = context.Cause(ctx) }) // given up: from here on nobody looks into the entry
+	if err != nil {
 		return command.Claimed{}, fmt.Errorf("claiming entry %d of shard %d: %w", e.Index, e.Shard, err)
 	}
 	return c.result, nil
@@ -175,16 +178,19 @@ type claim struct {
 	stage  atomic.Int32
 	result command.Claimed
 
-	encoded   chan struct{} // closed when the next two are known
-	data      []byte
-	encodeErr error
+	whole   *domain.Entry // with its events; the caller's again when Claim has returned
+	packing sync.Once
+	data    []byte // this and packErr are known when packing is done
+	packErr error
 }
 
-// encode packs the events, while the transaction waits for its turn, begins and writes what it can without them.
-func (c *claim) encode(e *domain.Entry) {
-	defer close(c.encoded)
-	c.encodeErr = errors.New("packing it did not come to an end") // but in a panic
-	c.data, c.encodeErr = codec.EncodeEvents(e)
+// pack packs the events, once. A goroutine does it while the transaction waits for its turn, begins and writes what it can
+// without them; if that has not begun when they are needed, the transaction does not wait for it to be given a processor.
+func (c *claim) pack() {
+	c.packing.Do(func() {
+		c.packErr = errors.New("packing it did not come to an end") // but in a panic
+		c.data, c.packErr = codec.EncodeEvents(c.whole)
+	})
 }
 
 // claim runs the transaction. Whoever calls it has the turn.
@@ -203,11 +209,11 @@ func (s *LogStore) claim(ctx context.Context, c *claim) error {
 		}
 	}
 	if err == nil && !known {
-		if <-c.encoded; c.encodeErr != nil {
+		if c.pack(); c.packErr != nil {
 			if w.rollback() != nil {
 				s.discard()
 			}
-			return c.encodeErr
+			return c.packErr
 		}
 		err = w.insert(c)
 	}
@@ -456,7 +462,7 @@ func newClaim(e *domain.Entry) (*claim, error) {
 	if err := checkPlace(e.Shard, e.Index); err != nil {
 		return nil, err
 	}
-	c := &claim{entry: *e, events: len(e.Events), runs: runs(e.Events), encoded: make(chan struct{})}
+	c := &claim{entry: *e, events: len(e.Events), runs: runs(e.Events), whole: e}
 	c.entry.Events = nil
 	for i := range e.Events {
 		c.bytes += len(e.Events[i].Payload)
