@@ -466,7 +466,7 @@ func BenchmarkFigureCommands(b *testing.B) {
 				defer stop()
 			}
 			c := newCrowd(b, s, "f", 20_000)
-			c.flatOut(b, figureCallers, figureSeconds()/4) // warm
+			c.flatOut(b, figureCallers, figureSeconds()/4)                      // warm
 			bare := &bareRows{bare: openBare(b), rows: someEvents(b, s, 5_000)} // few: they stay in memory
 			var commands, events rate
 			var spent time.Duration
