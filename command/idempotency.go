@@ -180,9 +180,6 @@ func (m *memory) at(seq uint64) uint64 {
 	return 0
 }
 
-// encodedSize is about how many bytes appendTo writes.
-func (m *memory) encodedSize() int { return 56*len(m.items) + 32*len(m.spans) }
-
 // appendTo writes the memory into a snapshot; equal memories give equal bytes.
 func (m *memory) appendTo(b []byte) []byte {
 	b = binary.AppendUvarint(b, uint64(len(m.items)))
@@ -214,7 +211,7 @@ func readMemory(b []byte) (memory, []byte, error) {
 	r := snapshotReader{rest: b}
 	var m memory
 	n := r.count(maxRemembered)
-	m.items, m.keys = make([]remembered, n), make([]uint64, n)
+	m.items, m.keys = make([]remembered, n, n+1), make([]uint64, n, n+1) // who asks for the stream mostly adds a command
 	for i := range m.items {
 		item := &m.items[i]
 		r.fill(item.key[:])

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"carryon/domain"
@@ -59,15 +61,26 @@ func tooNew(err error) bool {
 const snapshotVersion = 1
 
 func (f *folded) snapshot(stream domain.StreamID, foldVersion int) (Snapshot, error) {
-	state, err := f.state.MarshalBinary()
+	buffer, _ := snapshotBuffers.Get().(*[]byte)
+	data := append((*buffer)[:0], snapshotVersion)
+	data = binary.AppendVarint(data, f.recorded.UnixMicro())
+	data = f.memory.appendTo(data)
+	data, err := f.state.AppendBinary(data)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("snapshot of %s at %d: %w", stream, f.seq, err)
 	}
-	data := append(make([]byte, 0, 1+binary.MaxVarintLen64+f.memory.encodedSize()+len(state)), snapshotVersion)
-	data = binary.AppendVarint(data, f.recorded.UnixMicro())
-	data = f.memory.appendTo(data)
-	return Snapshot{Stream: stream, Seq: f.seq, Position: f.position, FoldVersion: foldVersion, Data: append(data, state...)}, nil
+	own := slices.Clone(data)
+	if cap(data) <= maxPooledSnapshot {
+		*buffer = data
+		snapshotBuffers.Put(buffer)
+	}
+	return Snapshot{Stream: stream, Seq: f.seq, Position: f.position, FoldVersion: foldVersion, Data: own}, nil
 }
+
+// snapshotBuffers are kept: each command may freeze a stream, whose snapshot then takes memory of its own once, of the right size.
+var snapshotBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); return &b }}
+
+const maxPooledSnapshot = 64 << 10
 
 // restore reads a snapshot back. Any error means that it is of no use, and that the events are to be folded instead.
 func restore(s *Snapshot, folding *Folding) (*folded, error) {

@@ -60,7 +60,7 @@ type Folding struct {
 	Version int
 	// Empty is the state of a stream before its first event.
 	Empty func(stream domain.StreamID) (domain.Aggregate, error)
-	// Restore decodes what MarshalBinary wrote.
+	// Restore decodes what AppendBinary wrote.
 	Restore func(stream domain.StreamID, data []byte) (domain.Aggregate, error)
 	// Record fills in the event's type, schema version and payload.
 	Record func(e *domain.Event, p domain.Payload) error

@@ -13,8 +13,8 @@ type Aggregate interface {
 	Apply(*Event) error
 	// Clone is an independent copy.
 	Clone() Aggregate
-	// MarshalBinary encodes the state for a snapshot: equal states give equal bytes.
-	MarshalBinary() ([]byte, error)
+	// AppendBinary appends the state to b, encoded for a snapshot: equal states give equal bytes.
+	AppendBinary(b []byte) ([]byte, error)
 	// Size is about how many bytes of memory the state holds.
 	Size() int
 }

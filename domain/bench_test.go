@@ -88,7 +88,7 @@ func BenchmarkMarshalState(b *testing.B) {
 	b.ReportAllocs()
 	size := 0
 	for b.Loop() {
-		data, err := w.books.MarshalBinary()
+		data, err := w.books.AppendBinary(nil)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -1,9 +1,7 @@
 package domain
 
-// MarshalBinary encodes the state for a snapshot: equal states give equal bytes.
-func (c *Customer) MarshalBinary() ([]byte, error) {
-	return marshalState(c), nil
-}
+// AppendBinary appends the state to b, encoded for a snapshot: equal states give equal bytes.
+func (c *Customer) AppendBinary(b []byte) ([]byte, error) { return appendState(b, c), nil }
 
 func (c *Customer) walk(w stateCoder) {
 	w.seq(&c.seq)

@@ -36,10 +36,8 @@ func (f *FailOpen) Clone() Aggregate { d := *f; return &d }
 // Size is about how many bytes of memory the state holds.
 func (f *FailOpen) Size() int { return 96 + len(f.customer) + 192*len(f.grants) }
 
-// MarshalBinary encodes the state for a snapshot.
-func (f *FailOpen) MarshalBinary() ([]byte, error) {
-	return marshalState(f), nil
-}
+// AppendBinary appends the state to b, encoded for a snapshot.
+func (f *FailOpen) AppendBinary(b []byte) ([]byte, error) { return appendState(b, f), nil }
 
 func (f *FailOpen) walk(w stateCoder) {
 	w.seq(&f.seq)

@@ -65,10 +65,8 @@ func (t *Withdrawals) Clone() Aggregate { d := *t; return &d }
 // Size is about how many bytes of memory the state holds.
 func (t *Withdrawals) Size() int { return 96 + len(t.title) + 32*len(t.countries) }
 
-// MarshalBinary encodes the state for a snapshot.
-func (t *Withdrawals) MarshalBinary() ([]byte, error) {
-	return marshalState(t), nil
-}
+// AppendBinary appends the state to b, encoded for a snapshot.
+func (t *Withdrawals) AppendBinary(b []byte) ([]byte, error) { return appendState(b, t), nil }
 
 func (t *Withdrawals) walk(w stateCoder) {
 	w.seq(&t.seq)
@@ -156,10 +154,8 @@ func (p *PolicyVersions) Clone() Aggregate { d := *p; return &d }
 // Size is about how many bytes of memory the state holds.
 func (p *PolicyVersions) Size() int { return 96 + len(p.name) + len(p.document) }
 
-// MarshalBinary encodes the state for a snapshot.
-func (p *PolicyVersions) MarshalBinary() ([]byte, error) {
-	return marshalState(p), nil
-}
+// AppendBinary appends the state to b, encoded for a snapshot.
+func (p *PolicyVersions) AppendBinary(b []byte) ([]byte, error) { return appendState(b, p), nil }
 
 func (p *PolicyVersions) walk(w stateCoder) {
 	w.seq(&p.seq)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
-	"slices"
 	"sync"
 )
 
@@ -46,17 +45,17 @@ const (
 	maxKeptStrings = 512
 )
 
-// marshalState writes a state into memory of its own.
-func marshalState(state interface{ walk(stateCoder) }) []byte {
+// appendState appends a state to b.
+func appendState(b []byte, state interface{ walk(stateCoder) }) []byte {
 	w, _ := stateWriters.Get().(*stateWriter)
 	state.walk(w)
-	data := slices.Clone(w.out)
+	b = append(b, w.out...)
 	if cap(w.out) <= maxKeptState && len(w.seen) <= maxKeptStrings {
 		clear(w.seen)
 		w.out, w.last = w.out[:0], 0
 		stateWriters.Put(w)
 	}
-	return data
+	return b
 }
 
 func (w *stateWriter) text(s *string) {
@@ -119,7 +118,7 @@ type stateReader struct {
 
 var stateReaders = sync.Pool{New: func() any { return &stateReader{seen: make([]string, 2, 64)} }}
 
-// unmarshalState reads what marshalState wrote.
+// unmarshalState reads what appendState wrote.
 func unmarshalState(state interface{ walk(stateCoder) }, data []byte) error {
 	r, _ := stateReaders.Get().(*stateReader)
 	r.in = string(data)

@@ -94,7 +94,7 @@ func TestStatesMayBeReadAtTheSameTime(t *testing.T) {
 	for range 4 {
 		wait.Go(func() {
 			for range 20 {
-				if _, err := w.books.MarshalBinary(); err != nil {
+				if _, err := w.books.AppendBinary(nil); err != nil {
 					t.Error(err)
 				}
 				c := w.books.Clone().(*Customer)

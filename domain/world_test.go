@@ -221,7 +221,7 @@ func asJSON(t tb, v any) string {
 
 func marshalled(t tb, a Aggregate) []byte {
 	t.Helper()
-	b, err := a.MarshalBinary()
+	b, err := a.AppendBinary(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

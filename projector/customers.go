@@ -38,7 +38,7 @@ type CustomerState struct {
 	Position    domain.Position // of that event
 	RecordedAt  time.Time       // of that event
 	FoldVersion int             // domain.FoldVersion
-	State       []byte          // domain.Customer.MarshalBinary
+	State       []byte          // domain.Customer.AppendBinary
 }
 
 // DeviceRow is a device as it was last registered.
@@ -196,7 +196,7 @@ func (f *foldedCustomers) fold(stream domain.StreamID, stored CustomerState, eve
 			return err
 		}
 	}
-	data, err := customer.MarshalBinary()
+	data, err := customer.AppendBinary(nil)
 	if err != nil {
 		return fmt.Errorf("encode the state of %s: %w", stream, err)
 	}

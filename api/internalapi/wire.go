@@ -188,7 +188,7 @@ func EncodeVersion(v command.Version, err error) ([]byte, error) {
 	if err != nil {
 		return encode(wireAnswer{Error: wireErrorOf(err)})
 	}
-	state, err := v.State.MarshalBinary()
+	state, err := v.State.AppendBinary(nil)
 	if err != nil {
 		return nil, fmt.Errorf("writing the state of %s: %w", v.Stream, err)
 	}

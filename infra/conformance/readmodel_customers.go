@@ -24,7 +24,7 @@ func customerStates(l *library) {
 			}
 			after = s.Stream
 			seen++
-			want, err := l.history.States()[s.Stream.ID()].MarshalBinary()
+			want, err := l.history.States()[s.Stream.ID()].AppendBinary(nil)
 			if err != nil {
 				l.Fatal(err)
 			}

@@ -73,9 +73,9 @@ func (t *Tally) Clone() domain.Aggregate { c := *t; return &c }
 // Size is that of the struct.
 func (t *Tally) Size() int { return 24 }
 
-// MarshalBinary encodes the tally.
-func (t *Tally) MarshalBinary() ([]byte, error) {
-	b := binary.BigEndian.AppendUint64(nil, t.events)
+// AppendBinary appends the tally.
+func (t *Tally) AppendBinary(b []byte) ([]byte, error) {
+	b = binary.BigEndian.AppendUint64(b, t.events)
 	b = binary.BigEndian.AppendUint64(b, uint64(t.sum))
 	return binary.BigEndian.AppendUint64(b, t.refused), nil
 }

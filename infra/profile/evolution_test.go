@@ -153,7 +153,7 @@ func statesOf(t *testing.T, s *System) map[domain.StreamID][]byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if states[e.Stream], err = state.State.MarshalBinary(); err != nil {
+		if states[e.Stream], err = state.State.AppendBinary(nil); err != nil {
 			t.Fatal(err)
 		}
 	}

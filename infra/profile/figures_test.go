@@ -493,6 +493,7 @@ func BenchmarkFigureCommands(b *testing.B) {
 				settled()
 				bare.gather(b, figureSeconds()/figureTurns)
 			}
+			bare.rows = nil // nothing that the garbage collector need look at
 			settled()
 			latency := c.paced(b, commands.perSecond()/2, figureSeconds(), nil)
 			bareTx := &bare.latency
