@@ -14,6 +14,8 @@ type Core struct {
 
 	// Published, when set, is handed what the shard wants published.
 	Published func(*domain.Entry)
+	// Late is set when a claim stood behind answers.
+	Late bool
 }
 
 // NewCore takes a shard of a writer that is never started.
@@ -37,9 +39,11 @@ func (c *Core) Step() []Job {
 	tasks := c.s.take(nil)
 	c.s.tidy()
 	var jobs []Job
+	answered := false
 	for _, t := range c.s.take(tasks) {
 		switch t := t.(type) {
 		case answerTask:
+			answered = true
 			t.p.done <- struct{}{}
 		case publishTask:
 			if c.Published != nil {
@@ -52,6 +56,7 @@ func (c *Core) Step() []Job {
 		case pauseTask:
 			jobs = append(jobs, Job{Kind: "pause", Do: func(context.Context) func() { return t.then }})
 		case claimTask:
+			c.Late = c.Late || answered
 			jobs = append(jobs, Job{Kind: "claim", Entry: t.entry, Do: c.w.job(c.s, t)})
 		default:
 			jobs = append(jobs, Job{Kind: kinds[fmt.Sprintf("%T", t)], Do: c.w.job(c.s, t)})

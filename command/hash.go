@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"sync"
 	"time"
 )
 
@@ -12,14 +13,15 @@ import (
 // so that the hash, which is recorded in every event, gives nothing away.
 //
 // The hash is recorded: changing what goes in, or in which order, makes repeats of older commands look like conflicts.
-type requestHash struct {
-	bytes []byte
-	room  [512]byte
-}
+type requestHash struct{ bytes []byte }
 
+var requestHashes = sync.Pool{New: func() any { return &requestHash{bytes: make([]byte, 0, 512)} }}
+
+const maxPooledHash = 16 << 10
+
+// hashOf begins a hash, which ends with sum.
 func hashOf(command string) *requestHash {
-	h := &requestHash{}
-	h.bytes = h.room[:0]
+	h, _ := requestHashes.Get().(*requestHash)
 	return h.text(command)
 }
 
@@ -72,5 +74,8 @@ func (h *requestHash) optionalReason(r *sealedReason) *requestHash {
 // sum is the first 128 bits of SHA-256, in 22 letters.
 func (h *requestHash) sum() string {
 	sum := sha256.Sum256(h.bytes)
+	if h.bytes = h.bytes[:0]; cap(h.bytes) <= maxPooledHash {
+		requestHashes.Put(h)
+	}
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }

@@ -207,8 +207,8 @@ func (m *memory) appendTo(b []byte) []byte {
 var errDamaged = errors.New("snapshot is damaged")
 
 // readMemory reads what appendTo wrote, and returns what follows it.
-func readMemory(b []byte) (memory, []byte, error) {
-	r := snapshotReader{rest: b}
+func readMemory(s string) (memory, string, error) {
+	r := snapshotReader{rest: s}
 	var m memory
 	n := r.count(maxRemembered)
 	m.items, m.keys = make([]remembered, n, n+1), make([]uint64, n, n+1) // who asks for the stream mostly adds a command
@@ -228,35 +228,37 @@ func readMemory(b []byte) (memory, []byte, error) {
 		s.recorded, s.earliest, s.latest, s.future = r.varint(), r.varint(), r.varint(), r.varint()
 	}
 	if r.failed {
-		return memory{}, nil, fmt.Errorf("reading the remembered commands: %w", errDamaged)
+		return memory{}, "", fmt.Errorf("reading the remembered commands: %w", errDamaged)
 	}
 	return m, r.rest, nil
 }
 
 // snapshotReader reads numbers and bytes one after the other; once it fails, it reads zeros.
 type snapshotReader struct {
-	rest   []byte
+	rest   string
 	failed bool
 }
 
 func (r *snapshotReader) uvarint() uint64 {
-	v, n := binary.Uvarint(r.rest)
-	if n <= 0 {
-		r.fail()
-		return 0
+	var v uint64
+	for i := range min(len(r.rest), binary.MaxVarintLen64) {
+		b := r.rest[i]
+		v |= uint64(b&0x7f) << (7 * i)
+		if b < 0x80 {
+			if i == binary.MaxVarintLen64-1 && b > 1 { // more than 64 bits
+				break
+			}
+			r.rest = r.rest[i+1:]
+			return v
+		}
 	}
-	r.rest = r.rest[n:]
-	return v
+	r.fail()
+	return 0
 }
 
 func (r *snapshotReader) varint() int64 {
-	v, n := binary.Varint(r.rest)
-	if n <= 0 {
-		r.fail()
-		return 0
-	}
-	r.rest = r.rest[n:]
-	return v
+	u := r.uvarint()
+	return int64(u>>1) ^ -int64(u&1)
 }
 
 // count reads how many follow, at most `most`.
@@ -277,4 +279,4 @@ func (r *snapshotReader) fill(to []byte) {
 	r.rest = r.rest[copy(to, r.rest):]
 }
 
-func (r *snapshotReader) fail() { r.failed, r.rest = true, nil }
+func (r *snapshotReader) fail() { r.failed, r.rest = true, "" }

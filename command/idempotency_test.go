@@ -85,8 +85,8 @@ func TestAMemoryFindsWhatWasRecordedWithinItsTime(t *testing.T) {
 			}
 		}
 		b := m.appendTo(nil)
-		read, rest, err := readMemory(append(b, "and then"...))
-		if err != nil || string(rest) != "and then" {
+		read, rest, err := readMemory(string(b) + "and then")
+		if err != nil || rest != "and then" {
 			t.Fatalf("reading it back: %q, %v", rest, err)
 		}
 		if again := read.appendTo(nil); string(again) != string(b) {
@@ -132,11 +132,11 @@ func FuzzADamagedSnapshotIsRefusedOrRead(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x0f})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, rest, err := readMemory(b)
+		m, rest, err := readMemory(string(b))
 		if err != nil {
 			return
 		}
-		again, _, err := readMemory(append(m.appendTo(nil), rest...))
+		again, _, err := readMemory(string(m.appendTo(nil)) + rest)
 		if err != nil || len(again.items) != len(m.items) || len(again.spans) != len(m.spans) {
 			t.Fatalf("read once, and then not any more: %v", err)
 		}

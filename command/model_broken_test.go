@@ -78,16 +78,16 @@ var breaches = []breach{
 	s.decideAgain(b)`,
 	}}},
 	{"nobody is answered before the claim is known", "two writers", []edit{{
-		"command/shard.go", "	s.do(claimTask{entry: &s.flight.entry})", `	if BROKEN {
+		"command/shard.go", "	s.first(claimTask{entry: &s.flight.entry})", `	if BROKEN {
 		s.answerAll(s.flight)
 	}
-	s.do(claimTask{entry: &s.flight.entry})`,
+	s.first(claimTask{entry: &s.flight.entry})`,
 	}}},
 	{"nothing is published before the claim is known", "one busy writer", []edit{{
-		"command/shard.go", "	s.do(claimTask{entry: &s.flight.entry})", `	if BROKEN {
+		"command/shard.go", "	s.first(claimTask{entry: &s.flight.entry})", `	if BROKEN {
 		s.do(publishTask{entry: &s.flight.entry})
 	}
-	s.do(claimTask{entry: &s.flight.entry})`,
+	s.first(claimTask{entry: &s.flight.entry})`,
 	}}},
 	{"an unknown claim did not fail", "two writers", []edit{{
 		"command/shard.go", "	case b.unknown || maybeWritten(err): // once", `	case BROKEN && err != nil:

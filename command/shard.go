@@ -44,14 +44,14 @@ type shard struct {
 
 	// What is asked of the log now.
 	op       operation
-	flight   *batch // claimed, or waiting for a look at the head
-	open     *batch // decided while the other is in flight
-	launched bool   // the flight, in the last step
-	failures int    // in a row, of the operation that is being repeated
-	taken    int    // claims in a row that found another's entry
-	linger   linger // after a batch, for those it answered
-	limit    int    // payload bytes of a batch; less than the setting when the store took only less
-	room     int    // for events, to begin a batch with
+	flight   *batch         // claimed, or waiting for a look at the head
+	open     *batch         // decided while the other is in flight
+	launched bool           // the flight, in the last step
+	failures int            // in a row, of the operation that is being repeated
+	taken    int            // claims in a row that found another's entry
+	linger   linger         // after a batch, for those it answered
+	limit    int            // payload bytes of a batch; less than the setting when the store took only less
+	gathered []domain.Event // empty: where the events of the next batch gather
 
 	// Who waits.
 	queue      []*pending // decidable, in order of arrival
@@ -197,8 +197,8 @@ const (
 // stream is a stream in the shard's memory, or on its way there.
 type stream struct {
 	id         domain.StreamID
-	folded     *folded   // nil while it is loaded, or frozen
-	frozen     *Snapshot // in its place, for a stream that nobody has asked for lately
+	folded     *folded // nil while it is loaded, or frozen
+	frozen     *frozen // in its place, for a stream that nobody has asked for lately
 	loading    bool
 	reloads    int
 	through    uint64     // entry up to which the load goes
@@ -246,6 +246,10 @@ const (
 )
 
 func (s *shard) do(t task) { s.tasks = append(s.tasks, t) }
+
+// first has a task done before those that wait, as a claim before the answers of the one before it: nobody loses anything
+// by it, and the store is idle.
+func (s *shard) first(t task) { s.tasks = slices.Insert(s.tasks, 0, t) }
 
 // take hands the tasks over.
 func (s *shard) take(into []task) []task {
@@ -465,8 +469,17 @@ func (s *shard) step() {
 	if s.launched = false; !s.opened || s.ended != nil && s.flight == nil {
 		return
 	}
+	if s.worthwhile() {
+		s.launch()
+	}
 	s.gather()
 	s.launch()
+}
+
+// worthwhile tells whether so much is decided that the idle store gets it at once, before what has arrived since is decided
+// too: half of what a claim usually holds.
+func (s *shard) worthwhile() bool {
+	return s.op == opNone && s.open != nil && 2*float64(len(s.open.subs)) >= s.pace.commands
 }
 
 // launch claims the open batch, when nothing is in flight.
@@ -486,7 +499,7 @@ func (s *shard) launch() {
 	}
 	b := s.open
 	s.open, s.flight = nil, b
-	s.room = len(b.entry.Events) + len(b.entry.Events)/4 + 2
+	s.owns(b)
 	for _, st := range b.touched {
 		st.flight, st.open = st.open, nil
 	}
@@ -498,6 +511,20 @@ func (s *shard) launch() {
 	}
 	s.claim()
 }
+
+// owns gives a batch memory of its own for its events, of the right size: they are kept for a while. Where they gathered, the
+// next ones do.
+func (s *shard) owns(b *batch) {
+	gathered := b.entry.Events
+	b.entry.Events = slices.Clone(gathered)
+	if cap(gathered) <= maxGathered {
+		clear(gathered)
+		s.gathered = gathered[:0]
+	}
+}
+
+// maxGathered events have memory that is kept for the next ones.
+const maxGathered = 4 * maxBatchCommands
 
 // Callers who were answered together often come back together. Who gives them a moment has them in one batch with those
 // who gathered meanwhile; otherwise the callers of a busy shard fall into two groups that take turns, and every round of
@@ -548,7 +575,7 @@ func (s *shard) lingers() bool {
 
 func (s *shard) claim() {
 	s.op = opClaiming
-	s.do(claimTask{entry: &s.flight.entry})
+	s.first(claimTask{entry: &s.flight.entry})
 }
 
 // claimed is told what came of the claim.

@@ -48,8 +48,9 @@ func (s *shard) openBatch() *batch {
 	}
 	b := &batch{entry: domain.Entry{
 		Shard: s.number, Index: before.Index + 1, ID: s.newBatchID(), PreviousID: before.ID, Writer: s.cfg.Name, RecordedAt: now,
-		Events: make([]domain.Event, 0, s.room),
+		Events: s.gathered,
 	}}
+	s.gathered = nil
 	b.reference, b.noRef = s.reference()
 	s.open = b
 	return b

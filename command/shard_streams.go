@@ -169,7 +169,7 @@ func (s *shard) weigh(st *stream) {
 	st.bytes = 512 + len(st.id)
 	switch {
 	case st.frozen != nil:
-		st.bytes += cap(st.frozen.Data)
+		st.bytes += len(st.frozen.data)
 	case st.folded != nil:
 		st.bytes += st.folded.size()
 	}
@@ -226,20 +226,20 @@ func (s *shard) freeze(st *stream) {
 		s.drop(st)
 		return
 	}
-	snapshot, ok := s.picture(st)
+	picture, ok := s.picture(st)
 	if !ok {
 		s.drop(st)
 		return
 	}
 	s.hot.remove(st)
-	st.frozen, st.folded = &snapshot, nil
+	st.frozen, st.folded = picture, nil
 	s.cold.push(st)
 	s.weigh(st)
 }
 
 func (s *shard) thaw(st *stream) {
 	s.cold.remove(st)
-	f, err := restore(st.frozen, &s.folding)
+	f, err := st.frozen.thaw(st.id, &s.folding)
 	st.frozen = nil
 	if err != nil { // it is loaded, as if it had not been here
 		s.logger.Error("state not thawed", "shard", s.number, "error", err.Error())
@@ -310,12 +310,12 @@ func (s *shard) snapshot(st *stream) {
 	if st.folded.seq < st.saved+uint64(s.cfg.SnapshotEvery) {
 		return
 	}
-	snapshot, ok := s.picture(st)
+	picture, ok := s.picture(st)
 	st.saved = st.folded.seq // or it would be tried again with each event
 	if !ok {
 		return
 	}
-	s.unsaved = append(s.unsaved, snapshot)
+	s.unsaved = append(s.unsaved, picture.snapshot(st.id, s.folding.Version))
 	s.save()
 }
 
@@ -324,9 +324,9 @@ func (s *shard) keep(st *stream) {
 	if st.seqKept() < st.saved+uint64(max(1, s.cfg.SnapshotEvery/leavingFraction)) {
 		return
 	}
-	if snapshot, ok := s.picture(st); ok {
-		st.saved = snapshot.Seq
-		s.unsaved = append(s.unsaved, snapshot)
+	if picture, ok := s.picture(st); ok {
+		st.saved = picture.seq
+		s.unsaved = append(s.unsaved, picture.snapshot(st.id, s.folding.Version))
 		s.save()
 	}
 }
@@ -347,25 +347,25 @@ func (s *shard) keepAll() {
 
 func (st *stream) seqKept() uint64 {
 	if st.frozen != nil {
-		return st.frozen.Seq
+		return st.frozen.seq
 	}
 	return st.folded.seq
 }
 
-// picture is the snapshot of a loaded stream as it is now.
-func (s *shard) picture(st *stream) (snapshot Snapshot, ok bool) {
+// picture is a loaded stream as it is now.
+func (s *shard) picture(st *stream) (picture *frozen, ok bool) {
 	if st.frozen != nil {
-		return *st.frozen, true
+		return st.frozen, true
 	}
 	err := guarded(func() (err error) {
-		snapshot, err = st.folded.snapshot(st.id, s.folding.Version)
+		picture, err = st.folded.freeze()
 		return err
 	})
 	if err != nil {
-		s.logger.Error("snapshot not made", "shard", s.number, "error", err.Error())
-		return Snapshot{}, false
+		s.logger.Error("snapshot not made", "shard", s.number, "error", fmt.Errorf("stream %s at %d: %w", st.id, st.folded.seq, err).Error())
+		return nil, false
 	}
-	return snapshot, true
+	return picture, true
 }
 
 const maxUnsaved = 256 // snapshots that wait while others are saved, until the process ends; more are forgotten, which costs later loads only

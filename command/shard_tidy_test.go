@@ -113,6 +113,60 @@ func TestAShardThatLooksInEveryStepLetsGoOfWhatHasNoRoom(t *testing.T) {
 	}
 }
 
+// What was decided while the store was at work is claimed when it is idle again, and what has arrived since is decided while
+// it works; where little was decided, both are claimed together. The claim comes before the answers of the one before it.
+func TestAnIdleStoreGetsWhatIsDecided(t *testing.T) {
+	t.Parallel()
+	const usual = 8
+	core := busyCore(t, command.WriterConfig{})
+	play(t, core)
+	submit := func(n int) {
+		for range n {
+			core.Submit(t.Context(), adding("customer/a", tallyID(), 1))
+		}
+	}
+	claimed := func() (events int, tell func()) {
+		for _, j := range core.Step() {
+			switch told := j.Do(t.Context()); j.Kind {
+			case "claim":
+				events, tell = len(j.Entry.Events), told
+			default:
+				told()
+			}
+		}
+		return events, tell
+	}
+	submit(usual)
+	tell := play(t, core).tell
+	for range 50 { // what is usual is learnt
+		submit(usual)
+		tell()
+		if _, tell = claimed(); tell == nil {
+			t.Fatal("nothing was claimed")
+		}
+	}
+	for _, c := range []struct{ decided, arrived, want int }{
+		{usual, 3, usual}, {3, 0, 3 + 3}, {usual / 2, 2, usual / 2}, {1, 4, 2 + 1 + 4},
+	} {
+		submit(c.decided)
+		if n, _ := claimed(); n != 0 {
+			t.Fatal("claimed while a claim is in flight")
+		}
+		submit(c.arrived)
+		tell()
+		n, next := claimed()
+		if n != c.want {
+			t.Errorf("%d decided and %d arrived: %d claimed, not %d", c.decided, c.arrived, n, c.want)
+		}
+		if tell = next; tell == nil {
+			t.Fatal("nothing was claimed")
+		}
+	}
+	if core.Late {
+		t.Error("a claim waited for answers to be given")
+	}
+}
+
 func busyCore(t *testing.T, cfg command.WriterConfig) *command.Core {
 	t.Helper()
 	cfg.Name = "busy"

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -60,21 +59,22 @@ func tooNew(err error) bool {
 // A snapshot holds, after its own version, what the writer keeps beside the state, and then the state.
 const snapshotVersion = 1
 
-func (f *folded) snapshot(stream domain.StreamID, foldVersion int) (Snapshot, error) {
+// encoded is what a snapshot of the stream holds.
+func (f *folded) encoded() (string, error) {
 	buffer, _ := snapshotBuffers.Get().(*[]byte)
 	data := append((*buffer)[:0], snapshotVersion)
 	data = binary.AppendVarint(data, f.recorded.UnixMicro())
 	data = f.memory.appendTo(data)
 	data, err := f.state.AppendBinary(data)
 	if err != nil {
-		return Snapshot{}, fmt.Errorf("snapshot of %s at %d: %w", stream, f.seq, err)
+		return "", err
 	}
-	own := slices.Clone(data)
+	own := string(data)
 	if cap(data) <= maxPooledSnapshot {
 		*buffer = data
 		snapshotBuffers.Put(buffer)
 	}
-	return Snapshot{Stream: stream, Seq: f.seq, Position: f.position, FoldVersion: foldVersion, Data: own}, nil
+	return own, nil
 }
 
 // snapshotBuffers are kept: each command may freeze a stream, whose snapshot then takes memory of its own once, of the right size.
@@ -82,23 +82,49 @@ var snapshotBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 4096); re
 
 const maxPooledSnapshot = 64 << 10
 
-// restore reads a snapshot back. Any error means that it is of no use, and that the events are to be folded instead.
+// frozen is a stream in one piece of memory without pointers. A string, since what is thawed shares it.
+type frozen struct {
+	seq      uint64
+	position domain.Position
+	data     string
+}
+
+func (f *folded) freeze() (*frozen, error) {
+	data, err := f.encoded()
+	if err != nil {
+		return nil, err
+	}
+	return &frozen{seq: f.seq, position: f.position, data: data}, nil
+}
+
+// snapshot is what is saved of a frozen stream.
+func (z *frozen) snapshot(stream domain.StreamID, foldVersion int) Snapshot {
+	return Snapshot{Stream: stream, Seq: z.seq, Position: z.position, FoldVersion: foldVersion, Data: []byte(z.data)}
+}
+
+// thaw reads a frozen stream back. Any error means that it is of no use, and that the events are to be folded instead.
+func (z *frozen) thaw(stream domain.StreamID, folding *Folding) (*folded, error) {
+	if z.data == "" || z.data[0] != snapshotVersion {
+		return nil, fmt.Errorf("snapshot of %s: not of version %d: %w", stream, snapshotVersion, errDamaged)
+	}
+	r := snapshotReader{rest: z.data[1:]}
+	recorded := time.UnixMicro(r.varint()).UTC()
+	memory, rest, err := readMemory(r.rest)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot of %s: %w", stream, err)
+	}
+	state, err := folding.Restore(stream, rest)
+	if err != nil {
+		return nil, fmt.Errorf("snapshot of %s: %w", stream, err)
+	}
+	return &folded{state: state, memory: memory, seq: z.seq, position: z.position, recorded: recorded}, nil
+}
+
+// restore reads a snapshot back, as thaw does.
 func restore(s *Snapshot, folding *Folding) (*folded, error) {
 	if s.FoldVersion != folding.Version {
 		return nil, fmt.Errorf("snapshot of %s has fold version %d, this program folds version %d", s.Stream, s.FoldVersion, folding.Version)
 	}
-	if len(s.Data) == 0 || s.Data[0] != snapshotVersion {
-		return nil, fmt.Errorf("snapshot of %s: not of version %d: %w", s.Stream, snapshotVersion, errDamaged)
-	}
-	r := snapshotReader{rest: s.Data[1:]}
-	recorded := time.UnixMicro(r.varint()).UTC()
-	memory, rest, err := readMemory(r.rest)
-	if err != nil {
-		return nil, fmt.Errorf("snapshot of %s: %w", s.Stream, err)
-	}
-	state, err := folding.Restore(s.Stream, rest)
-	if err != nil {
-		return nil, fmt.Errorf("snapshot of %s: %w", s.Stream, err)
-	}
-	return &folded{state: state, memory: memory, seq: s.Seq, position: s.Position, recorded: recorded}, nil
+	z := frozen{seq: s.Seq, position: s.Position, data: string(s.Data)}
+	return z.thaw(s.Stream, folding)
 }

@@ -61,7 +61,7 @@ type Folding struct {
 	// Empty is the state of a stream before its first event.
 	Empty func(stream domain.StreamID) (domain.Aggregate, error)
 	// Restore decodes what AppendBinary wrote.
-	Restore func(stream domain.StreamID, data []byte) (domain.Aggregate, error)
+	Restore func(stream domain.StreamID, data string) (domain.Aggregate, error)
 	// Record fills in the event's type, schema version and payload.
 	Record func(e *domain.Event, p domain.Payload) error
 	// Decision is the decision that the event records, nil if it records none, or none that can be read.
@@ -77,7 +77,7 @@ type WriterConfig struct {
 	QueuePerStream   int // submissions that may wait for one stream. Default 64
 	BatchBytes       int // payloads of one batch, unless one command is larger. Default TargetBatchBytes
 	CacheBytes       int // of states in memory, per shard. Default 128 MiB
-	HotBytes         int // of which ready to be decided on, and not frozen. Default an eighth of CacheBytes
+	HotBytes         int // of which ready to be decided on, and not frozen. Default a thirty-second of CacheBytes
 	RecentBytes      int // of entries kept in memory per shard until they are derived and no load needs them. Default 32 MiB
 	ConcurrentLoads  int // streams loaded at the same time, per shard. Default 16
 	SnapshotEvery    int // events of a stream between snapshots. Default 200
@@ -107,7 +107,7 @@ func (c WriterConfig) withDefaults() WriterConfig {
 	orDefault(&c.QueuePerStream, 64)
 	orDefault(&c.BatchBytes, TargetBatchBytes)
 	orDefault(&c.CacheBytes, 128<<20)
-	orDefault(&c.HotBytes, c.CacheBytes/8)
+	orDefault(&c.HotBytes, c.CacheBytes/32)
 	orDefault(&c.RecentBytes, 32<<20)
 	orDefault(&c.ConcurrentLoads, 16)
 	orDefault(&c.SnapshotEvery, 200)

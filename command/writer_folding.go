@@ -12,7 +12,7 @@ func DomainFolding() Folding {
 	return Folding{
 		Version: domain.FoldVersion,
 		Empty:   domain.NewAggregate,
-		Restore: func(stream domain.StreamID, data []byte) (domain.Aggregate, error) {
+		Restore: func(stream domain.StreamID, data string) (domain.Aggregate, error) {
 			return domain.RestoreAggregate(stream, domain.FoldVersion, data)
 		},
 		Record:   (*domain.Event).SetData,

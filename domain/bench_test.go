@@ -102,7 +102,7 @@ func BenchmarkRestoreState(b *testing.B) {
 	data := marshalled(b, w.books)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := RestoreAggregate("customer/c1", FoldVersion, data); err != nil {
+		if _, err := RestoreAggregate("customer/c1", FoldVersion, string(data)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -2,8 +2,11 @@ package domain
 
 import "time"
 
-// maxRules is the most rules that one decision looks at.
-const maxRules = 20
+const (
+	maxRules  = 20 // the most that one decision looks at
+	maxCounts = 18 // numbers that have their place in a draft, and
+	maxTimes  = 6  // moments; a decision rarely has as many
+)
 
 // draft is a decision in the making, in one piece of memory with everything that its rules point to: decisions are
 // made tens of thousands of times a second.
@@ -13,8 +16,8 @@ type draft struct {
 	needed   []*exception
 
 	results [maxRules]RuleResult
-	numbers [2 * maxRules]int64
-	times   [maxRules]time.Time
+	numbers [maxCounts]int64
+	times   [maxTimes]time.Time
 	counted int
 	timed   int
 }
@@ -38,10 +41,9 @@ func (d *draft) look(rule, code string, kind, id string) *RuleResult {
 
 func (d *draft) refused() bool { return d.decision.Outcome == OutcomeRefuse }
 
-// number is a pointer to n that costs no allocation of its own.
+// number is a pointer to n that mostly costs no allocation of its own.
 func (d *draft) number(n int64) *int64 {
-	p := &d.numbers[d.counted]
-	d.counted++
+	p := pointee(d.numbers[:], &d.counted)
 	*p = n
 	return p
 }
@@ -51,8 +53,16 @@ func (d *draft) moment(i instant) *time.Time {
 	if i == 0 || i == endOfTime {
 		return nil
 	}
-	p := &d.times[d.timed]
-	d.timed++
+	p := pointee(d.times[:], &d.timed)
 	*p = i.time()
 	return p
+}
+
+// pointee is the next place that is free, or one of its own when there is none.
+func pointee[T any](places []T, used *int) *T {
+	if *used == len(places) {
+		return new(T)
+	}
+	*used++
+	return &places[*used-1]
 }

@@ -198,7 +198,7 @@ func (r *run) decide(t *rapid.T, who Role, decide func(*Customer, Moment) (Verdi
 	if string(before) != string(marshalled(t, r.books)) {
 		t.Fatal("deciding changed the books")
 	}
-	restored, rerr := RestoreAggregate("customer/c1", FoldVersion, before)
+	restored, rerr := RestoreAggregate("customer/c1", FoldVersion, string(before))
 	if rerr != nil {
 		t.Fatal(rerr)
 	}

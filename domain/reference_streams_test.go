@@ -38,7 +38,7 @@ func TestOfTwoWithdrawalsTheLaterCounts(t *testing.T) {
 		if books.Version() != x.recorded || from("DE") != x.de || from("FR") != x.fr {
 			t.Errorf("step %d: version %d, DE %s, FR %s", i, books.Version(), from("DE"), from("FR"))
 		}
-		restored, err := RestoreAggregate("title/harbour", FoldVersion, marshalled(t, books))
+		restored, err := RestoreAggregate("title/harbour", FoldVersion, string(marshalled(t, books)))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,7 +90,7 @@ func TestPolicyVersionsAreNumberedFromTwo(t *testing.T) {
 	if _, err := p.Publish(w.moment(), PublishRequest{}); err == nil {
 		t.Error("an empty document is published")
 	}
-	restored, err := RestoreAggregate("policy/default", FoldVersion, marshalled(t, p))
+	restored, err := RestoreAggregate("policy/default", FoldVersion, string(marshalled(t, p)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestFailOpenGrantsAreFewShortAndSettled(t *testing.T) {
 	if v, err := f.Grant(w.moment(), w.ask("one-too-many", "north")); err != nil || v.Decision.Outcome != OutcomeGrant || *v.Decision.Rules[0].Limit != maxOpenGrants+1 {
 		t.Errorf("the policy allows one more: %v, %s", err, explain(v.Decision))
 	}
-	restored, err := RestoreAggregate("failopen/c1", FoldVersion, marshalled(t, f))
+	restored, err := RestoreAggregate("failopen/c1", FoldVersion, string(marshalled(t, f)))
 	if err != nil {
 		t.Fatal(err)
 	}

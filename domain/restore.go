@@ -12,8 +12,8 @@ type stateful interface {
 func NewAggregate(stream StreamID) (Aggregate, error) { return newState(stream) }
 
 // RestoreAggregate reads a snapshot back. A snapshot of another fold version, or a damaged one, is an error; it is to
-// be ignored then, and the events are folded from the first on.
-func RestoreAggregate(stream StreamID, foldVersion int, data []byte) (Aggregate, error) {
+// be ignored then, and the events are folded from the first on. What is read shares the memory of data.
+func RestoreAggregate(stream StreamID, foldVersion int, data string) (Aggregate, error) {
 	switch {
 	case foldVersion > FoldVersion:
 		return nil, fmt.Errorf("snapshot of %s has fold version %d: %w", stream, foldVersion, ErrFutureVersion)

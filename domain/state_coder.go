@@ -118,10 +118,10 @@ type stateReader struct {
 
 var stateReaders = sync.Pool{New: func() any { return &stateReader{seen: make([]string, 2, 64)} }}
 
-// unmarshalState reads what appendState wrote.
-func unmarshalState(state interface{ walk(stateCoder) }, data []byte) error {
+// unmarshalState reads what appendState wrote. The state's strings are parts of data.
+func unmarshalState(state interface{ walk(stateCoder) }, data string) error {
 	r, _ := stateReaders.Get().(*stateReader)
-	r.in = string(data)
+	r.in = data
 	state.walk(r)
 	err := r.end()
 	if cap(r.seen) <= maxKeptStrings {

@@ -39,10 +39,10 @@ func TestAnEventThatCanNotFollowLeavesTheStateAlone(t *testing.T) {
 func TestASnapshotOfAnotherFoldOrKindIsRefused(t *testing.T) {
 	t.Parallel()
 	data := marshalled(t, busyCustomer(t).books)
-	if _, err := RestoreAggregate("customer/c1", FoldVersion+1, data); !errors.Is(err, ErrFutureVersion) {
+	if _, err := RestoreAggregate("customer/c1", FoldVersion+1, string(data)); !errors.Is(err, ErrFutureVersion) {
 		t.Errorf("a newer fold: %v", err)
 	}
-	if _, err := RestoreAggregate("customer/c1", FoldVersion-1, data); err == nil {
+	if _, err := RestoreAggregate("customer/c1", FoldVersion-1, string(data)); err == nil {
 		t.Error("an older fold is taken")
 	}
 	for _, stream := range []StreamID{"customer/", "moon/c1", "customer", ""} {
@@ -51,11 +51,11 @@ func TestASnapshotOfAnotherFoldOrKindIsRefused(t *testing.T) {
 		}
 	}
 	for i := range len(data) {
-		if _, err := RestoreAggregate("customer/c1", FoldVersion, data[:i]); !errors.Is(err, errStateCut) {
+		if _, err := RestoreAggregate("customer/c1", FoldVersion, string(data[:i])); !errors.Is(err, errStateCut) {
 			t.Fatalf("cut at %d: %v", i, err)
 		}
 	}
-	if _, err := RestoreAggregate("customer/c1", FoldVersion, append(data, 0)); !errors.Is(err, errStateCut) {
+	if _, err := RestoreAggregate("customer/c1", FoldVersion, string(append(data, 0))); !errors.Is(err, errStateCut) {
 		t.Errorf("a byte too many: %v", err)
 	}
 }
@@ -69,11 +69,11 @@ func FuzzRestoreAggregate(f *testing.F) {
 	f.Add(marshalled(f, NewCustomer("c1")))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		for _, stream := range []StreamID{"customer/c1", "title/t1", "policy/default", "failopen/c1"} {
-			state, err := RestoreAggregate(stream, FoldVersion, data)
+			state, err := RestoreAggregate(stream, FoldVersion, string(data))
 			if err != nil {
 				continue
 			}
-			again, err := RestoreAggregate(stream, FoldVersion, marshalled(t, state))
+			again, err := RestoreAggregate(stream, FoldVersion, string(marshalled(t, state)))
 			if err != nil {
 				t.Fatalf("what was read from %x can't be read again: %v", data, err)
 			}

@@ -247,7 +247,7 @@ func foldError(e *domain.Event, err error) error {
 
 // Customer decodes the state. A state of another fold version is an error: the model must be built anew.
 func (s CustomerState) Customer() (*domain.Customer, error) {
-	state, err := domain.RestoreAggregate(s.Stream, s.FoldVersion, s.State)
+	state, err := domain.RestoreAggregate(s.Stream, s.FoldVersion, string(s.State))
 	if err != nil {
 		return nil, fmt.Errorf("read the state of %s at %d: %w", s.Stream, s.Version, err)
 	}

@@ -213,7 +213,7 @@ func DecodeVersion(body []byte) (command.Version, error) {
 	if w.Fold != folding.Version {
 		return command.Version{}, &UnreadableError{fmt.Errorf("it is folded in version %d, this program folds in version %d", w.Fold, folding.Version)}
 	}
-	state, err := folding.Restore(w.Stream, w.State)
+	state, err := folding.Restore(w.Stream, string(w.State))
 	if err != nil {
 		return command.Version{}, &UnreadableError{err}
 	}

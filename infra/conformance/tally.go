@@ -85,12 +85,13 @@ func TallyFolding() command.Folding {
 	return command.Folding{
 		Version: 1,
 		Empty:   func(domain.StreamID) (domain.Aggregate, error) { return &Tally{}, nil },
-		Restore: func(stream domain.StreamID, data []byte) (domain.Aggregate, error) {
+		Restore: func(stream domain.StreamID, data string) (domain.Aggregate, error) {
 			if len(data) != 24 {
 				return nil, fmt.Errorf("snapshot of %s has %d bytes", stream, len(data))
 			}
+			b := []byte(data)
 			return &Tally{
-				events: binary.BigEndian.Uint64(data), sum: int64(binary.BigEndian.Uint64(data[8:])), refused: binary.BigEndian.Uint64(data[16:]),
+				events: binary.BigEndian.Uint64(b), sum: int64(binary.BigEndian.Uint64(b[8:])), refused: binary.BigEndian.Uint64(b[16:]),
 			}, nil
 		},
 		Record: func(e *domain.Event, p domain.Payload) (err error) {
