@@ -96,6 +96,15 @@ func (c *Core) Close() { c.s.close() }
 // Held is what the streams in memory weigh.
 func (c *Core) Held() int { return c.s.status().CacheBytes }
 
+// Weighed is what the streams in memory hold, as weighed now.
+func (c *Core) Weighed() int {
+	bytes := c.s.cold.bytes
+	for st := c.s.hot.oldest(); st != nil; st = c.s.hot.after(st) {
+		bytes += 512 + len(st.id) + st.folded.size()
+	}
+	return bytes
+}
+
 // Stopped is why the shard is stopped, nil while it is at work.
 func (c *Core) Stopped() error { return c.s.ended }
 

@@ -64,6 +64,7 @@ type shard struct {
 	streams   map[domain.StreamID]*stream
 	hot, cold ring      // of the loaded streams: those ready to be decided on, and those kept encoded
 	changed   []*stream // by what was settled, since they were last weighed
+	unweighed int       // bytes, about, that they have grown by
 	toLoad    []*stream
 	loading   []*stream // loads that have begun
 
@@ -627,6 +628,7 @@ func (s *shard) settle(b *batch) {
 	s.advance(&b.entry)
 	s.do(publishTask{entry: &b.entry})
 	s.changed = append(s.changed, b.touched...)
+	s.unweighed += b.bytes + rememberedSize*b.writes
 	now := s.now()
 	s.pace.observe(now.Sub(b.claimedAt), len(b.subs))
 	s.figures.batch(len(b.subs), len(b.entry.Events), now.Sub(b.claimedAt))

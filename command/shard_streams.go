@@ -183,7 +183,8 @@ const maxChanged = 256
 // is done while the store works on a claim, and not before that begins. When memory is full, or much waits, it is done
 // at once; and what was settled last by a shard that was closed is tidied up too.
 func (s *shard) tidy() {
-	full := s.hot.bytes > s.cfg.HotBytes || s.hot.bytes+s.cold.bytes > s.cfg.CacheBytes
+	hot := s.hot.bytes + s.unweighed
+	full := hot > s.cfg.HotBytes || hot+s.cold.bytes > s.cfg.CacheBytes
 	switch {
 	case !s.opened, s.ended != nil && s.flight == nil && len(s.changed) == 0:
 		return
@@ -197,7 +198,7 @@ func (s *shard) tidy() {
 		}
 	}
 	clear(s.changed)
-	s.changed = s.changed[:0]
+	s.changed, s.unweighed = s.changed[:0], 0
 	s.evict()
 }
 

@@ -113,6 +113,34 @@ func TestAShardThatLooksInEveryStepLetsGoOfWhatHasNoRoom(t *testing.T) {
 	}
 }
 
+// What streams grow by in claims counts before they are weighed.
+func TestAShardThatClaimsInEveryStepHoldsNoMoreThanItHasRoomFor(t *testing.T) {
+	t.Parallel()
+	const room, streams, commands = 512 << 10, 250, 60
+	core := busyCore(t, command.WriterConfig{CacheBytes: room, HotBytes: room / 2})
+	play(t, core)
+	stream := func(i int) domain.StreamID { return domain.StreamID(fmt.Sprintf("customer/%d", i)) }
+	for i := range streams {
+		core.Load(t.Context(), stream(i))
+		play(t, core)
+	}
+	var tell func()
+	for i := range streams {
+		for range commands {
+			core.Submit(t.Context(), adding(stream(i), tallyID(), 1))
+		}
+		if tell != nil {
+			tell()
+		}
+		if tell = play(t, core).tell; tell == nil {
+			t.Fatalf("nothing was claimed for stream %d", i)
+		}
+		if held := core.Weighed(); held > room+room/4 {
+			t.Fatalf("%d bytes are held after %d streams, with room for %d", held, i+1, room)
+		}
+	}
+}
+
 // What was decided while the store was at work is claimed when it is idle again, and what has arrived since is decided while
 // it works; where little was decided, both are claimed together. The claim comes before the answers of the one before it.
 func TestAnIdleStoreGetsWhatIsDecided(t *testing.T) {

@@ -127,7 +127,7 @@ const (
 )
 
 // Claim implements command.Log. A claim that its caller gave up before it came to the commit was not written; one that
-// was committing is command.ErrUnknown.
+// was committing is command.ErrUnknown. Who gives up while the entry is being packed gets it back when that is done.
 func (s *LogStore) Claim(ctx context.Context, e *domain.Entry) (command.Claimed, error) {
 	c, err := newClaim(e)
 	if err != nil {
@@ -187,10 +187,7 @@ type claim struct {
 // pack packs the events, once. A goroutine does it while the transaction waits for its turn, begins and writes what it can
 // without them; if that has not begun when they are needed, the transaction does not wait for it to be given a processor.
 func (c *claim) pack() {
-	c.packing.Do(func() {
-		c.packErr = errors.New("packing it did not come to an end") // but in a panic
-		c.data, c.packErr = codec.EncodeEvents(c.whole)
-	})
+	c.packing.Do(func() { c.data, c.packErr = codec.EncodeEvents(c.whole) })
 }
 
 // claim runs the transaction. Whoever calls it has the turn.
