@@ -11,14 +11,17 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
-// A round of the garbage collector takes a processor from commands and read models for a tenth of a second, however little
-// it frees, and answers are shown later for it. So a process that serves lets much be allocated between two of them: as
-// much as it has room for, which does not grow with the data, and not more than a multiple of what is in use. Only where
-// more than that is in use it is as much again, as Go does by itself.
+// A round of the garbage collector takes a processor from commands and read models for tens of milliseconds, however little
+// it frees, and answers are given and shown later for it. So a process that serves lets its heap grow to as much as it has
+// room for, which does not grow with the data, and not to more than a multiple of what is in use. Only where half of that is
+// in use, the heap grows to twice what is, as Go lets it by itself.
+//
+// It is the heap whose size is kept, not what is allocated between two rounds: memory that was never used before is
+// what a command waits longest for, since the machine has to find and clear each page of it.
 const (
-	mostRoom     = 640 << 20 // bytes allocated between two rounds
-	roomOfMemory = 8         // the room is at most this part of the memory that there is
-	mostPercent  = 800       // of what is in use, so that a small store stays small
+	mostHeap     = 768 << 20 // bytes, when a round begins
+	heapOfMemory = 8         // the heap is at most this part of the memory that there is
+	mostPercent  = 800       // more than is in use, so that a small store stays small
 	leastPercent = 100       // what Go does by itself
 )
 
@@ -35,7 +38,7 @@ var fewerCollections = sync.OnceFunc(func() {
 // GOGC in the environment stands, and GOMEMLIMIT bounds the whole as always.
 var roomier = sync.OnceFunc(func() {
 	if os.Getenv("GOGC") == "" {
-		(&collector{room: roomIn(allowed()), set: debug.SetGCPercent}).collected()
+		(&collector{heap: heapIn(allowed()), set: debug.SetGCPercent}).collected()
 	}
 })
 
@@ -49,16 +52,16 @@ func allowed() uint64 {
 	return most
 }
 
-func roomIn(memory uint64) uint64 { return min(mostRoom, memory/roomOfMemory) }
+func heapIn(memory uint64) uint64 { return min(mostHeap, memory/heapOfMemory) }
 
 // percentFor is what to tell the garbage collector (as GOGC) when so many bytes are in use.
-func percentFor(room, used uint64) int {
-	return int(max(leastPercent, min(mostPercent, room*100/max(used, 1))))
+func percentFor(heap, used uint64) int {
+	return int(max(leastPercent, min(mostPercent, (max(heap, used)-used)*100/max(used, 1))))
 }
 
 // collector is told after each round of the garbage collector.
 type collector struct {
-	room    uint64
+	heap    uint64 // bytes, see mostHeap
 	percent int
 	set     func(percent int) int
 	ended   atomic.Bool // nobody is to be told any more
@@ -70,7 +73,7 @@ func (c *collector) collected() {
 	if c.ended.Load() {
 		return
 	}
-	if p := percentFor(c.room, liveBytes()); differs(p, c.percent) {
+	if p := percentFor(c.heap, liveBytes()); p != c.percent {
 		c.percent = p
 		c.set(p)
 	}
@@ -83,6 +86,3 @@ func liveBytes() uint64 {
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
 }
-
-// differs tells whether it is worth a change, which has the runtime reckon everything anew.
-func differs(a, b int) bool { return max(a, b)*10 > min(a, b)*11 }

@@ -15,12 +15,14 @@ func TestRoomBetweenRoundsOfTheGarbageCollector(t *testing.T) {
 		{"a small store stays small", 16 << 30, 20 * mib, 800},
 		{"an empty heap", 16 << 30, 0, 800},
 		{"as much as there is room for", 16 << 30, 128 * mib, 500},
+		{"with more in use the heap is as large as before", 16 << 30, 192 * mib, 300},
 		{"a large heap is collected as Go does by itself", 16 << 30, 3 << 30, 100},
-		{"a small machine", 1 << 30, 64 * mib, 200},
+		{"a small machine", 2 << 30, 64 * mib, 300},
+		{"a small machine, half of what it gives in use", 1 << 30, 64 * mib, 100},
 		{"a small container", 256 * mib, 64 * mib, 100},
 		{"nobody knows how much memory there is", 0, 64 * mib, 100},
 	} {
-		if got := percentFor(roomIn(c.memory), c.used); got != c.percent {
+		if got := percentFor(heapIn(c.memory), c.used); got != c.percent {
 			t.Errorf("%s: %d of %d bytes in use: collected at %d %%, not at %d", c.name, c.used, c.memory, got, c.percent)
 		}
 	}
@@ -34,7 +36,7 @@ func TestTheGarbageCollectorIsToldAnewAfterARound(t *testing.T) {
 	told := make(chan int, 100)
 	runtime.GC()
 	base := liveBytes() + 16<<20
-	c := &collector{room: 8 * base, set: func(percent int) int {
+	c := &collector{heap: 9 * base, set: func(percent int) int {
 		select {
 		case told <- percent:
 		default: // the runtime is never held

@@ -40,7 +40,7 @@ const (
 	readers         = 4       // connections that read
 	cacheBytes      = 4 << 20 // of pages, for each of them
 	writeCacheBytes = 32 << 20
-	earlyPages      = 16384 // of the write-ahead log, before it is begun anew: 64 MiB
+	earlyPages      = 4096  // of the write-ahead log, before it is begun anew: 16 MiB
 	latePages       = 65536 // of the write-ahead log, before a transaction copies it back after all: 256 MiB
 	busyMillis      = 100   // a write lock held longer than this is somebody else's transaction
 	maxVariables    = 32766 // of one statement
