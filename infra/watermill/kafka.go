@@ -73,7 +73,7 @@ func (k *Kafka) check() error {
 	case k.User != "" && k.PasswordFile == "":
 		return errors.New("kafka: a user needs a password file")
 	}
-	_, err := k.settings() // whatever is wrong with the files shows now
+	_, err := k.settings(newLines()) // whatever is wrong with the files shows now
 	return err
 }
 
@@ -86,7 +86,7 @@ func (d brokerDialer) Dial(network, address string) (net.Conn, error) {
 }
 
 // settings are what both halves need of the client library.
-func (k *Kafka) settings() (*sarama.Config, error) {
+func (k *Kafka) settings(connections *lines) (*sarama.Config, error) {
 	c := sarama.NewConfig()
 	c.ClientID, c.Version = k.Client, kafkaVersion
 	c.ApiVersionsRequest = true
@@ -94,9 +94,11 @@ func (k *Kafka) settings() (*sarama.Config, error) {
 	c.Metadata.Retry.Max, c.Metadata.Retry.Backoff = 2, 250*time.Millisecond
 	c.Metadata.Timeout, c.Metadata.RefreshFrequency = 5*time.Second, time.Minute
 	c.Metadata.AllowAutoTopicCreation = false // a topic of one partition is worse than none
+	dial := (&net.Dialer{Timeout: c.Net.DialTimeout, KeepAlive: c.Net.KeepAlive}).DialContext
 	if k.Dial != nil {
-		c.Net.Proxy.Enable, c.Net.Proxy.Dialer = true, brokerDialer(k.Dial)
+		dial = k.Dial
 	}
+	c.Net.Proxy.Enable, c.Net.Proxy.Dialer = true, connections.through(dial)
 	if err := k.encrypt(c); err != nil {
 		return nil, err
 	}
@@ -158,8 +160,8 @@ func (k *Kafka) authenticate(c *sarama.Config) error {
 
 // producing are the settings for publishing: every in-sync replica has a message before it counts as published, and none
 // is doubled by a repeated request.
-func (k *Kafka) producing() (*sarama.Config, error) {
-	c, err := k.settings()
+func (k *Kafka) producing(connections *lines) (*sarama.Config, error) {
+	c, err := k.settings(connections)
 	if err != nil {
 		return nil, err
 	}
@@ -177,8 +179,8 @@ func (k *Kafka) producing() (*sarama.Config, error) {
 // largestRecord is what the topic takes: twice the largest message, so that headers never matter.
 const largestRecord = 1 << 20
 
-func (k *Kafka) publisher(cfg Config) (message.Publisher, error) {
-	c, err := k.producing()
+func (k *Kafka) publisher(cfg Config, connections *lines) (message.Publisher, error) {
+	c, err := k.producing(connections)
 	if err != nil {
 		return nil, err
 	}
@@ -191,8 +193,8 @@ func (k *Kafka) publisher(cfg Config) (message.Publisher, error) {
 
 // consuming are the settings for reading as one of the group. Who begins without an offset, or with one that is gone,
 // begins with what comes next: the log has what was before.
-func (k *Kafka) consuming() (*sarama.Config, error) {
-	c, err := k.settings()
+func (k *Kafka) consuming(connections *lines) (*sarama.Config, error) {
+	c, err := k.settings(connections)
 	if err != nil {
 		return nil, err
 	}
@@ -210,17 +212,12 @@ func (k *Kafka) consuming() (*sarama.Config, error) {
 	return c, nil
 }
 
-// subscriber tells watch which partitions it is given, and has the connections that can be cut.
+// subscriber tells watch which partitions it is given.
 func (k *Kafka) subscriber(cfg Config, watch kafka.SaramaTracer, connections *lines) (message.Subscriber, error) {
-	c, err := k.consuming()
+	c, err := k.consuming(connections)
 	if err != nil {
 		return nil, err
 	}
-	dial := (&net.Dialer{Timeout: c.Net.DialTimeout, KeepAlive: c.Net.KeepAlive}).DialContext
-	if k.Dial != nil {
-		dial = k.Dial
-	}
-	c.Net.Proxy.Enable, c.Net.Proxy.Dialer = true, connections.through(dial)
 	s, err := kafka.NewSubscriber(kafka.SubscriberConfig{
 		Brokers: k.Brokers, Unmarshaler: marshaler{}, OverwriteSaramaConfig: c, ConsumerGroup: k.Group,
 		NackResendSleep: kafka.NoSleep, ReconnectRetrySleep: 500 * time.Millisecond, Tracer: watch,
@@ -233,8 +230,8 @@ func (k *Kafka) subscriber(cfg Config, watch kafka.SaramaTracer, connections *li
 
 // prepare makes the topic, or finds out whether the one that is there will do. An error that wraps ErrTopic is final;
 // any other means that the broker can't be asked now.
-func (k *Kafka) prepare(ctx context.Context) error {
-	c, err := k.settings()
+func (k *Kafka) prepare(ctx context.Context, connections *lines) error {
+	c, err := k.settings(connections)
 	if err != nil {
 		return err
 	}

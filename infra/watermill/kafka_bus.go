@@ -34,7 +34,7 @@ func NewKafkaBus(cfg Config, k Kafka, registry prometheus.Registerer) (*KafkaBus
 	if err := k.check(); err != nil {
 		return nil, err
 	}
-	publisher := &reconnecting{kafka: k, cfg: cfg}
+	publisher := &reconnecting{kafka: k, cfg: cfg, lines: newLines()}
 	b := &KafkaBus{
 		cfg: cfg, publisher: publisher, ended: make(chan struct{}),
 		bus: NewBus(cfg, EntryCodec{}, NewMetrics(registry), Output{Topic: k.Topic, Publisher: publisher, Lanes: k.Shards + 1}),
@@ -66,22 +66,15 @@ func (b *KafkaBus) Publish(ctx context.Context, e *domain.Entry) error { return 
 // Status is why entries are not published now, nil when they are.
 func (b *KafkaBus) Status() error { return b.publisher.status() }
 
-// Close publishes what still waits, for a bounded time, and disconnects.
+// Close publishes what still waits, for a bounded time, and disconnects. A broker that does not answer is hung up on.
 func (b *KafkaBus) Close() error { return b.closed() }
 
 func (b *KafkaBus) close() error {
 	if b.stop != nil {
 		b.stop()
-		select {
-		case <-b.ended:
-		case <-time.After(b.cfg.Drain + time.Second):
-		}
+		b.publisher.lines.hangUp(b.ended, b.cfg.Drain+time.Second)
 	}
-	err := b.publisher.Close()
-	if b.stop != nil {
-		<-b.ended
-	}
-	return err
+	return b.publisher.Close()
 }
 
 // reconnecting is a publisher that connects when it is first needed, and says what is wrong meanwhile. Once connected,
@@ -89,6 +82,9 @@ func (b *KafkaBus) close() error {
 type reconnecting struct {
 	kafka Kafka
 	cfg   Config
+	lines *lines
+
+	connecting sync.Mutex // held by who connects, for as long as that takes
 
 	mu      sync.Mutex
 	current message.Publisher // nil: not connected
@@ -136,21 +132,35 @@ func (r *reconnecting) connected() (message.Publisher, error) {
 
 // connect connects, unless it is connected, or was tried a moment ago.
 func (r *reconnecting) connect(ctx context.Context) error {
+	r.connecting.Lock()
+	defer r.connecting.Unlock()
+	if done, err := r.tried(); done {
+		return err
+	}
+	var made message.Publisher
+	err := r.kafka.prepare(ctx, r.lines)
+	if err == nil {
+		made, err = r.kafka.publisher(r.cfg, r.lines)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.current, r.wrong, r.next = made, err, time.Now().Add(retryAfter)
+	return err
+}
+
+// tried tells whether there is no need or no sense in connecting now, and what came of it before.
+func (r *reconnecting) tried() (done bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
 	case r.closed:
-		return errBusClosed
+		return true, errBusClosed
 	case r.current != nil:
-		return nil
+		return true, nil
 	case r.wrong != nil && (errors.Is(r.wrong, ErrTopic) || time.Now().Before(r.next)):
-		return r.wrong
+		return true, r.wrong
 	}
-	if r.wrong = r.kafka.prepare(ctx); r.wrong == nil {
-		r.current, r.wrong = r.kafka.publisher(r.cfg)
-	}
-	r.next = time.Now().Add(retryAfter)
-	return r.wrong
+	return false, nil
 }
 
 func (r *reconnecting) status() error {
@@ -162,15 +172,23 @@ func (r *reconnecting) status() error {
 	return nil
 }
 
-// Close disconnects.
+// Close disconnects. Nothing is being published.
 func (r *reconnecting) Close() error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.closed = true
-	if r.current == nil {
+	p := r.current
+	r.mu.Unlock()
+	if p == nil {
 		return nil
 	}
-	if err := r.current.Close(); err != nil {
+	ended := make(chan struct{})
+	var err error
+	go func() { // ends with the connections
+		defer close(ended)
+		err = p.Close()
+	}()
+	r.lines.hangUp(ended, goodbye)
+	if err != nil {
 		return fmt.Errorf("disconnecting from Kafka: %w", err)
 	}
 	return nil

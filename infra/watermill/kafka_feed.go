@@ -24,7 +24,7 @@ type KafkaFeed struct {
 	counts    *Metrics
 	listeners everyone
 	assigned  *assignment
-	lines     lines
+	lines     *lines
 
 	mu    sync.Mutex
 	wrong error
@@ -42,39 +42,24 @@ func NewKafkaFeed(cfg Config, k Kafka, shared *projector.Shared, registry promet
 	}
 	f := &KafkaFeed{
 		cfg: cfg, kafka: k, shared: shared, registry: registry, counts: NewMetrics(registry), listeners: listeners,
-		assigned: &assignment{topic: k.Topic}, ended: make(chan struct{}),
+		assigned: &assignment{topic: k.Topic}, lines: newLines(), ended: make(chan struct{}),
 	}
 	f.closed = sync.OnceFunc(func() {
 		if f.cancel != nil {
 			f.cancel()
-			f.hangUp()
+			f.lines.hangUp(f.ended, goodbye)
 		}
 	})
 	return f, nil
 }
 
-// goodbye is how long the broker has to answer when this process leaves the group.
+// goodbye is how long the broker has to answer when this process leaves the group. It may have to give others up first.
 const goodbye = 2 * time.Second
-
-// hangUp waits until the subscription has ended. The client library can't be called off while it waits for its place in
-// the group, and the broker may have to give others up first; so its connections are cut, and what it tries then, too.
-func (f *KafkaFeed) hangUp() {
-	again := time.NewTicker(goodbye)
-	defer again.Stop()
-	for {
-		select {
-		case <-f.ended:
-			return
-		case <-again.C:
-			f.lines.cut()
-		}
-	}
-}
 
 // Start subscribes and goes on until Close. A topic that does not fit is ErrTopic (wrapped); a broker that is away is no
 // error: it is tried again and again, and the read models look at the log meanwhile.
 func (f *KafkaFeed) Start(ctx context.Context) error {
-	err := f.kafka.prepare(ctx)
+	err := f.kafka.prepare(ctx, f.lines)
 	if errors.Is(err, ErrTopic) {
 		return err
 	}
@@ -136,10 +121,10 @@ func (f *KafkaFeed) run(ctx context.Context) {
 // subscribe hands messages over until ctx ends, or until it fails before it has begun: from then on the subscriber
 // reconnects by itself.
 func (f *KafkaFeed) subscribe(ctx context.Context) error {
-	if err := f.kafka.prepare(ctx); err != nil {
+	if err := f.kafka.prepare(ctx, f.lines); err != nil {
 		return err
 	}
-	subscriber, err := f.kafka.subscriber(f.cfg, f.assigned, &f.lines)
+	subscriber, err := f.kafka.subscriber(f.cfg, f.assigned, f.lines)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -112,13 +113,9 @@ func (m *mute) Read(b []byte) (int, error) {
 
 func (m *mute) Close() error { return m.close() }
 
-// A group that shares its partitions out anew answers late, and a broker that hangs never. The reader waits longer than
-// this test does.
-func TestAFeedClosesWhileTheBrokerDoesNotAnswer(t *testing.T) {
-	t.Parallel()
-	k := onKafka(t, 3)
-	quiet := make(chan struct{})
-	k.Patience = time.Hour
+// muted has the connections to a broker lead to one that stops answering when quiet is closed.
+func muted(k watermill.Kafka) (_ watermill.Kafka, quiet chan struct{}) {
+	quiet = make(chan struct{})
 	k.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := (&net.Dialer{}).DialContext(ctx, network, address)
 		if err != nil {
@@ -131,18 +128,81 @@ func TestAFeedClosesWhileTheBrokerDoesNotAnswer(t *testing.T) {
 		})
 		return m, nil
 	}
-	feed := subscribed(t, k, prometheus.NewRegistry(), newRunner("one"))
-	close(quiet)
+	return k, quiet
+}
+
+// ends waits until something has ended, in spite of a broker that does not answer.
+func ends(t *testing.T, what string, end func()) {
+	t.Helper()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		feed.Close()
+		end()
 	}()
 	select {
 	case <-ended:
 	case <-time.After(time.Minute):
-		t.Fatal("the feed waits for a broker that does not answer")
+		t.Fatalf("%s waits for a broker that does not answer", what)
 	}
+}
+
+// A group that shares its partitions out anew answers late, and a broker that hangs never. The reader waits longer than
+// this test does.
+func TestAFeedClosesWhileTheBrokerDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	k, quiet := muted(onKafka(t, 3))
+	k.Patience = time.Hour
+	feed := subscribed(t, k, prometheus.NewRegistry(), newRunner("one"))
+	close(quiet)
+	ends(t, "the feed", feed.Close)
+}
+
+// What is being published then is dropped, and the queue with it: the log has the entries.
+func TestABusClosesWhileTheBrokerDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	k, quiet := muted(onKafka(t, 3))
+	registry := prometheus.NewRegistry()
+	bus := startBus(t, k, registry)
+	if err := bus.Publish(t.Context(), entry(1)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a message that is published", func() bool { return value(t, registry, "carryon_messages_published_total", k.Topic) == 1 })
+	close(quiet)
+	for index := range uint64(10) {
+		if err := bus.Publish(t.Context(), entry(2+index)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ends(t, "the bus", func() { _ = bus.Close() }) // what it could not say goodbye to is no news
+}
+
+func TestABusClosesWhileItConnectsToABrokerThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	k, quiet := muted(onKafka(t, 3))
+	dial := k.Dial
+	var there, tried atomic.Bool
+	k.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		if !there.Load() {
+			return nil, errors.New("the broker is away")
+		}
+		tried.Store(true)
+		return dial(ctx, network, address)
+	}
+	bus := startBus(t, k, prometheus.NewRegistry())
+	close(quiet)
+	there.Store(true)
+	eventually(t, "a connection", func() bool {
+		if err := bus.Publish(t.Context(), entry(1)); err != nil {
+			t.Fatal(err)
+		}
+		return tried.Load()
+	})
+	told := make(chan error, 1)
+	ends(t, "who asks for the status", func() { told <- bus.Status() })
+	if err := <-told; err == nil {
+		t.Error("all is well, it says")
+	}
+	ends(t, "the bus", func() { _ = bus.Close() })
 }
 
 // eventually asks again and again until something is true.

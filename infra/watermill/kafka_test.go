@@ -1,8 +1,13 @@
 package watermill
 
 import (
+	"context"
+	"errors"
+	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/IBM/sarama"
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -143,8 +148,8 @@ func TestKafkaSettingsThatMakeNoSenseAreRefused(t *testing.T) {
 			t.Errorf("%s: taken", name)
 		}
 	}
-	for name, half := range map[string]func(*Kafka) (*sarama.Config, error){"publisher": (*Kafka).producing, "subscriber": (*Kafka).consuming} {
-		c, err := half(&good)
+	for name, half := range map[string]func(*Kafka, *lines) (*sarama.Config, error){"publisher": (*Kafka).producing, "subscriber": (*Kafka).consuming} {
+		c, err := half(&good, newLines())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -152,4 +157,65 @@ func TestKafkaSettingsThatMakeNoSenseAreRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// Whoever waits for an answer is told when its connection is cut, whoever is connecting then, and whoever tries afterwards.
+func TestWhoHangsUpIsLeftByNobody(t *testing.T) {
+	t.Parallel()
+	l, ours := newLines(), make(chan net.Conn, 2)
+	dial := l.through(func(context.Context, string, string) (net.Conn, error) {
+		here, there := net.Pipe()
+		ours <- here
+		return there, nil
+	})
+	connected, err := dial(t.Context(), "tcp", "broker:9092")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = (<-ours).Close() }()
+	late := make(chan error, 1)
+	connecting := make(chan struct{})
+	go func() {
+		_, err := l.through(func(ctx context.Context, _, _ string) (net.Conn, error) {
+			close(connecting)
+			<-ctx.Done()
+			return nil, context.Cause(ctx)
+		})(t.Context(), "tcp", "broker:9092")
+		late <- err
+	}()
+	<-connecting
+	l.cut()
+	if _, err := connected.Read(make([]byte, 1)); err == nil {
+		t.Error("an answer came over a connection that was cut")
+	}
+	if err := <-late; !errors.Is(err, errHungUp) {
+		t.Errorf("who was connecting was told: %v", err)
+	}
+	if _, err := dial(t.Context(), "tcp", "broker:9092"); !errors.Is(err, errHungUp) {
+		t.Errorf("who connected afterwards was told: %v", err)
+	}
+	l.cut() // again, which does nothing
+}
+
+func TestABrokerHasAMomentToAnswerBeforeItIsHungUpOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, takes := range []time.Duration{goodbye - time.Millisecond, time.Hour} {
+			l, ended := newLines(), make(chan struct{})
+			began := time.Now()
+			go func() {
+				defer close(ended)
+				select {
+				case <-l.over:
+				case <-time.After(takes):
+				}
+			}()
+			l.hangUp(ended, goodbye)
+			if took := time.Since(began); took != min(takes, goodbye) {
+				t.Errorf("with an answer after %v it took %v", takes, took)
+			}
+			if l.ended != (takes > goodbye) {
+				t.Errorf("with an answer after %v: hung up %t", takes, l.ended)
+			}
+		}
+	})
 }

@@ -23,7 +23,10 @@ import (
 
 func TestMain(m *testing.M) {
 	// Sarama's metrics have a clock of their own that nobody can stop.
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"))
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("github.com/rcrowley/go-metrics.(*meterArbiter).tick"),
+		// Of a producer whose broker went away: it sleeps for ten seconds, and ends.
+		goleak.IgnoreAnyFunction("github.com/eapache/go-resiliency/breaker.(*Breaker).timer"))
 }
 
 const patience = 20 * time.Second
